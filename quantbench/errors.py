@@ -1,0 +1,7 @@
+"""The one exception whose text is written for the person at the terminal."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """What the user gave cannot be used. The message is one line that says what to do; the exit code is 2."""
