@@ -1,0 +1,35 @@
+"""Collects a histogram for every activation site while a module runs in float."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from quantbench.quant.errors import QuantizationError
+from quantbench.quant.histogram import HistogramCounter
+from quantbench.quant.intercept import Call, intercept
+
+
+@contextmanager
+def observe(module: nn.Module) -> Iterator[dict[str, HistogramCounter]]:
+    """While this is open, running `module` counts the values of every activation site, by the site's name.
+
+    Raises:
+        QuantizationError: (on running the module) a site holds NaN or an infinity; the message names the site.
+    """
+    counters: dict[str, HistogramCounter] = defaultdict(HistogramCounter)
+
+    def count(call: Call) -> Tensor:
+        for operand in call.operands:
+            if not operand.is_weight:
+                try:
+                    counters[operand.site].add(operand.tensor)
+                except QuantizationError as error:
+                    raise QuantizationError(f"site {operand.site}: {error}") from error
+        return call.run()
+
+    with intercept(module, count):
+        yield counters

@@ -1,0 +1,86 @@
+"""Runs a module with the operands of its layers fake-quantized (section 4 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from quantbench.quant import mapping as maps
+from quantbench.quant.intercept import Call, Operand, intercept
+from quantbench.quant.memory import CHUNK, flatten_dense
+
+
+@contextmanager
+def simulate(module: nn.Module, mappings: Mapping[str, maps.Mapping]) -> Iterator[None]:
+    """While this is open, `module` runs quantized: every site that `mappings` names is, every other stays in float.
+
+    Parameters are quantized once, at their first use. Activations go into scratch memory that is used again by the
+    next layer; where gradients are recorded they go into fresh memory, with the straight-through estimator.
+    """
+    weights: dict[str, Tensor] = {}
+    scratch = (_Scratch(), _Scratch())
+
+    def quantized(operand: Operand, buffer: _Scratch) -> Tensor | None:
+        mapping = mappings.get(operand.site)
+        if mapping is None:
+            return None
+        if torch.is_grad_enabled():
+            return maps.fake_quantize_ste(operand.tensor, mapping)
+        if isinstance(operand.tensor, nn.Parameter):
+            if operand.site not in weights:
+                weights[operand.site] = maps.fake_quantize(operand.tensor, mapping)
+            return weights[operand.site]
+        return fake_quantize_into(operand.tensor, mapping, buffer)
+
+    def run(call: Call) -> Tensor:
+        first, second = (quantized(o, s) for o, s in zip(call.operands, scratch, strict=True))
+        return call.run(first, second)
+
+    with intercept(module, run):
+        yield
+
+
+class _Scratch:
+    """Flat memory that grows to the largest request and is handed out again at every request."""
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
+    def take(self, like: Tensor) -> Tensor:
+        """A flat tensor with the number of elements, dtype and device of `like`."""
+        memory = self._memory
+        if (
+            memory is None
+            or memory.numel() < like.numel()
+            or memory.dtype != like.dtype
+            or memory.device != like.device
+        ):
+            self._memory = None  # frees the old memory before the new is asked for
+            self._memory = memory = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
+        return memory[: like.numel()]
+
+
+def fake_quantize_into(x: Tensor, mapping: maps.Mapping, scratch: _Scratch) -> Tensor:
+    """mapping.fake_quantize(x), written to scratch memory in pieces that stay in the processor's cache.
+
+    The result is bit for bit that of `fake_quantize`; it is valid until the next call with this scratch.
+    """
+    if mapping.scale.numel() != 1:
+        return maps.fake_quantize(x, mapping)
+    scale, zero_point = float(mapping.scale), float(mapping.zero_point)
+    flat, restore = flatten_dense(x)
+    memory = scratch.take(flat)
+    if scale == 0:
+        return restore(memory.zero_())
+    for start in range(0, flat.numel(), CHUNK):
+        part = memory[start : start + CHUNK]
+        torch.mul(flat[start : start + CHUNK], scale, out=part)
+        part.round_()
+        if mapping.symmetric:
+            part.clamp_(mapping.low, mapping.high).div_(scale)
+        else:
+            part.add_(zero_point).clamp_(mapping.low, mapping.high).sub_(zero_point).div_(scale)
+    return restore(memory)
