@@ -26,7 +26,8 @@ class Task:
 
     `calibration` and `evaluation` share no sample; both are sequences in a fixed order and may decode on access.
     `score(outputs, targets)` gives one float64 score a sample in the metric's points (top-1: 0 or 100), NaN where the
-    target is None; the metric of a set is the mean of the scores that are not NaN.
+    target is None; the metric of a set is the mean of the scores that are not NaN. `predict(outputs)` gives one answer
+    a sample, whose equality is the agreement of two executions.
     """
 
     name: str
@@ -34,3 +35,4 @@ class Task:
     calibration: Sequence[Sample]
     evaluation: Sequence[Sample]
     score: Callable[[Tensor, Sequence[Any]], NDArray[np.float64]]
+    predict: Callable[[Tensor], Sequence[Any]]

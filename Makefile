@@ -1,0 +1,49 @@
+# Everything a developer types. Each target does its own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+# For example: make test PYTEST="-n 2 -k histogram"
+PYTEST ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install check format test test-slow test-all bench docs clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
+
+install: $(STAMP)  ## make .venv with the package and its tools (5.5 GB, mostly torch)
+
+# Done again when the dependencies change. The stamp comes last, so an interrupted install is not taken for a done one.
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $(STAMP)
+
+check: $(STAMP)  ## lint, check the format, check the types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## format the code and repair what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(STAMP)  ## run the tests, without the slow ones
+	$(BIN)/python -m pytest $(PYTEST)
+
+test-slow: $(STAMP)  ## run the slow tests only
+	$(BIN)/python -m pytest -m slow $(PYTEST)
+
+test-all: $(STAMP)  ## run all tests
+	$(BIN)/python -m pytest -m "slow or not slow" $(PYTEST)
+
+bench: $(STAMP)  ## measure speed and memory as ratios, side by side in one run
+	$(BIN)/python scripts/bench.py
+
+docs: $(STAMP)  ## write docs/overrides.md from the comments in conf/
+	$(BIN)/python scripts/override_table.py
+
+clean:  ## remove .venv, caches and built packages
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

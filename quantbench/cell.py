@@ -1,0 +1,128 @@
+"""The cell: network x task x scheme x method x seed, everything that decides a row of results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from quantbench.errors import UserError
+
+# Raised whenever a record of the same configuration would no longer mean the same.
+SCHEMA = 1
+
+CALIBRATORS = ("max", "percentile", "entropy", "mse")
+GRANULARITIES = ("per_channel", "per_tensor")
+MAPPINGS = ("scale", "affine")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of results before it is measured. `model` and `task` are the composed config groups.
+
+    `calib` is None and `activation_bits` too where activations stay in float.
+    """
+
+    suite: str
+    model: Mapping[str, Any]
+    task: Mapping[str, Any]
+    calib: str | None
+    percentile: float | None
+    weight_granularity: str
+    weight_bits: int
+    activation_bits: int | None
+    mapping: str
+    fold_bn: bool
+    skip_layers: tuple[str, ...]
+    method: str
+    backend: str
+    seed: int
+    limit: int | None
+    batch_size: int
+    device: str
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that name the cell's files."""
+        return fingerprint({"schema": SCHEMA, **asdict(self)})
+
+
+def fingerprint(value: Any) -> str:
+    """Twelve hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def cell_from_config(config: Mapping[str, Any], cuda_available: bool) -> Cell:
+    """The cell that a composed config (plain containers) describes.
+
+    Raises:
+        UserError: a value is out of range or of the wrong kind; the message names its key.
+    """
+    activations = _boolean(config, "activations")
+    calib = dict(config["calib"])
+    return Cell(
+        suite=str(config["suite"]),
+        model=dict(config["model"]),
+        task=dict(config["task"]),
+        calib=_choice(calib, "name", CALIBRATORS, "calib") if activations else None,
+        percentile=_percentile(calib) if activations and calib["name"] == "percentile" else None,
+        weight_granularity=_choice(config["granularity"], "weight", GRANULARITIES, "granularity.weight"),
+        weight_bits=_integer(config, "weight_bits", 2, 8),
+        activation_bits=_integer(config, "activation_bits", 2, 8) if activations else None,
+        mapping=_choice(config, "mapping", MAPPINGS),
+        fold_bn=_boolean(config, "fold_bn"),
+        skip_layers=_names(config, "skip_layers"),
+        method=str(config["method"]["name"]),
+        backend=str(config["backend"]["name"]),
+        seed=_integer(config, "seed", 0, 2**31 - 1),
+        limit=None if config["limit"] is None else _integer(config, "limit", 1, None),
+        batch_size=_integer(config, "batch_size", 1, None),
+        device=_device(config, cuda_available),
+    )
+
+
+def _integer(config: Mapping[str, Any], key: str, low: int, high: int | None) -> int:
+    value = config[key]
+    wanted = f"an integer from {low} to {high}" if high is not None else f"an integer of at least {low}"
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        raise UserError(f"{key}={value}: must be {wanted}")
+    return value
+
+
+def _boolean(config: Mapping[str, Any], key: str) -> bool:
+    value = config[key]
+    if not isinstance(value, bool):
+        raise UserError(f"{key}={value}: must be true or false")
+    return value
+
+
+def _choice(config: Mapping[str, Any], key: str, choices: tuple[str, ...], shown: str | None = None) -> str:
+    value = config[key]
+    if value not in choices:
+        raise UserError(f"{shown or key}={value}: must be one of {', '.join(choices)}")
+    return str(value)
+
+
+def _percentile(calib: Mapping[str, Any]) -> float:
+    value = calib.get("percentile")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 100:
+        raise UserError(f"calib.percentile={value}: must be a number above 0 and at most 100")
+    return float(value)
+
+
+def _names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = config[key]
+    if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+        raise UserError(f"{key}={value}: must be a list of layer names, such as '{key}=[conv1,fc]'")
+    return tuple(value)
+
+
+def _device(config: Mapping[str, Any], cuda_available: bool) -> str:
+    device = _choice(config, "device", DEVICES)
+    if device == "cuda" and not cuda_available:
+        raise UserError("device=cuda: torch sees no CUDA device here; use device=auto or device=cpu")
+    return ("cuda" if cuda_available else "cpu") if device == "auto" else device

@@ -1,0 +1,96 @@
+"""The command line. Thin: finds the subcommand, and turns errors into one line and an exit code.
+
+Exit codes: 0 done, 1 something failed that should not, 2 the user gave something that cannot be used, 130 interrupted.
+Nothing heavy is imported here, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from quantbench.errors import UserError
+from quantbench.version import VERSION
+
+# name -> (module with main(arguments) -> exit code, one line for --help)
+COMMANDS = {
+    "run": ("quantbench.commands.run", "quantize a network, evaluate it, write a row"),
+    "inspect": ("quantbench.commands.inspect", "show the layers of a network and their sites"),
+    "list": ("quantbench.commands.listing", "list the networks, tasks and other choices"),
+    "doctor": ("quantbench.doctor", "show versions, device, caches and what is reachable"),
+    "assets": ("quantbench.commands.assets", "list, fetch or verify weights and data"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand and returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader went away, as in `quantbench list | head -1`; Python would complain once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except UserError as error:
+        if debug:
+            raise
+        return _say(str(error), 2)
+    except Exception as error:
+        if debug:
+            raise
+        from quantbench.config import one_line
+
+        return _say(f"{type(error).__name__}: {one_line(error)} (--debug shows where)", 1)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    name, *rest = arguments
+    if name == "--version":
+        print(f"quantbench {VERSION}")
+        return 0
+    if name not in COMMANDS:
+        from quantbench.config import nearest
+
+        raise UserError(f"no command {name}: {nearest(name, COMMANDS)}")
+    code: int = import_module(COMMANDS[name][0]).main(rest)
+    return code
+
+
+def _help() -> str:
+    commands = "\n".join(f"  {name:<9} {summary}" for name, (_, summary) in COMMANDS.items())
+    return f"""usage: quantbench COMMAND [ARGUMENTS]
+
+Measures what int8 quantization does to a network's accuracy.
+
+commands:
+{commands}
+
+options:
+  -h, --help   this text; quantbench COMMAND --help for the command's own
+  --version    the version
+  --debug      show the traceback of an error
+
+examples:
+  quantbench run
+  quantbench run model=mobilenet_v2_fashion calib=entropy granularity=per_tensor
+  quantbench run -m calib=max,entropy,percentile weight_bits=4,8"""
+
+
+def _say(message: str, code: int) -> int:
+    print(f"quantbench: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

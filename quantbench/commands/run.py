@@ -1,0 +1,101 @@
+"""`quantbench run`: checks the request, hands it to Hydra, and prints what the cells gave."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantbench.config import CONFIG_NAME, compose_checked, conf_folder, one_line, parse_arguments
+from quantbench.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+HELP = """usage: quantbench run [-m] [--config-dir FOLDER] [OVERRIDE ...]
+
+Quantizes a network, evaluates it beside fp32, and writes a row to results.csv in results_dir.
+A cell whose record is there already is not run again.
+
+  OVERRIDE             key=value, such as calib=entropy or limit=500; `quantbench list` shows the choices
+  -m, --multirun       run every combination of key=value1,value2
+  --config-dir FOLDER  a folder with groups of your own: FOLDER/model/mine.yaml gives model=mine
+  --cfg job            print the configuration and stop
+  --debug              show the traceback of an error
+
+All other options of Hydra work too (--info, --resolve, hydra/launcher=...): --hydra-help lists them."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the cells that the overrides ask for, and returns the exit code."""
+    if "-h" in arguments or "--help" in arguments:
+        print(HELP)
+        return 0
+    request = parse_arguments(arguments)
+    if request.hydra_help or request.shell_completion:
+        return _hand_over(arguments, _nothing)
+    if request.cfg and request.multirun:
+        raise UserError("--cfg shows one configuration: leave out -m")
+    composed = compose_checked(request)
+    if request.cfg or request.info:
+        return _hand_over(arguments, _nothing)
+
+    from quantbench.runner import run_job
+    from quantbench.summary import print_summary
+
+    results_dir = Path(str(composed.config.results_dir))
+    _check_writable(results_dir)
+    # Every job of this call notes its cell in the list of this run; its name travels in the job's own configuration, so
+    # that it reaches the workers of any launcher.
+    run = f"{time.strftime('%Y%m%dT%H%M%S')}_{os.getpid()}"
+    os.environ["QUANTBENCH_RUN"] = run
+    try:
+        code = _hand_over([*arguments, f"++hydra.job.env_set.QUANTBENCH_RUN={run}"], run_job)
+    except KeyboardInterrupt:
+        print("interrupted: finished cells are kept; run the same command again to go on", file=sys.stderr)
+        print_summary(results_dir, run)
+        return 130
+    except Exception:
+        print_summary(results_dir, run)
+        raise
+    summary: int = print_summary(results_dir, run)
+    return max(code, summary)
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write to results_dir {folder}: {error.strerror}") from error
+
+
+def _nothing(_: object) -> None:
+    """The job of a call that only prints: it is never run, and importing the real one takes seconds."""
+
+
+def _hand_over(arguments: list[str], job: Callable[[DictConfig], None]) -> int:
+    """Calls Hydra's own main, so that sweeps, launchers and --cfg work as its users know them."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = ["quantbench run", *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print in several lines
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=CONFIG_NAME)(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(one_line(error)) from error
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else 0
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+    return 0

@@ -1,0 +1,246 @@
+"""Finds the configuration files, checks what the command line asks of them, and composes the configuration.
+
+Hydra reports a mistake in several lines and only when it comes to it, in the middle of a sweep. So every override, and
+every value of a sweep, is tried here first: a mistake is one line that names the nearest thing that exists.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from quantbench.errors import UserError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+CONFIG_NAME = "config"
+
+
+def conf_folder() -> Path:
+    """The folder of the configuration files: inside the installed package, or beside it in a source checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest that exists, else all of them."""
+    known = sorted(names)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"there are: {', '.join(known)}" if known else "there are none"
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error of Hydra, OmegaConf or YAML as one line, without Hydra's advice about its own paths."""
+    text = str(error) or type(error).__name__
+    if error.__cause__ is not None and str(error.__cause__) not in text:
+        text = f"{text} {error.__cause__}" if str(error) else str(error.__cause__)
+    return " ".join(text.split("Config search path")[0].split())
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Reads the command line as Hydra itself will read it: `overrides`, `multirun`, `config_dir`, `cfg`, ..."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(message)
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    parsed = parser.parse_intermixed_args(list(arguments))
+    if parsed.config_dir is not None and not Path(parsed.config_dir).is_dir():
+        raise UserError(f"--config-dir: no folder {parsed.config_dir}")
+    return parsed
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A checked request: the configuration of its first job, and whether it is a sweep."""
+
+    config: DictConfig
+    multirun: bool
+
+
+def compose_checked(arguments: argparse.Namespace) -> Composed:
+    """Composes what `arguments` ask for, after trying every override and every value of a sweep.
+
+    A sweep is tried one value at a time, beside the first values of all others: the sum of the lengths, not their
+    product.
+
+    Raises:
+        UserError: an override cannot be read, or names a key or a choice that does not exist.
+    """
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    name = arguments.config_name or CONFIG_NAME
+    with _hydra(arguments.config_dir):
+        overrides = _parse_overrides(arguments.overrides)
+        first = next(_variants(overrides))
+        config = _compose(name, first)
+        _refuse_new_roots(name, first)
+        multirun = bool(arguments.multirun) or config.hydra.mode == RunMode.MULTIRUN
+        swept = next((override.input_line for override in overrides if override.is_sweep_override()), None)
+        if swept and not multirun:
+            raise UserError(f"{swept} is a sweep: {'give one value' if arguments.cfg or arguments.info else 'add -m'}")
+        if multirun:
+            # A sweep may stand in a YAML file too; the command line wins there.
+            params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create())
+            assert isinstance(params, dict)
+            overrides = _parse_overrides([f"{key!s}={value!s}" for key, value in params.items()]) + overrides
+            config, *_ = [_compose(name, variant) for variant in _variants(overrides)]
+    return Composed(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), multirun)
+
+
+def _parse_overrides(texts: Sequence[str]) -> list[Override]:
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    parsed: list[Override] = []
+    for text in texts:
+        try:
+            parsed += parser.parse_overrides([text])
+        except HydraException as error:
+            raise UserError(f"cannot read the override {text}: write key=value") from error
+    return parsed
+
+
+@contextmanager
+def _hydra(config_dir: str | None) -> Iterator[None]:
+    """Hydra with the search path that its own main builds from the same arguments."""
+    from hydra import version
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.global_hydra import GlobalHydra
+
+    version.setbase("1.3")
+    search_path = create_config_search_path(f"file://{conf_folder()}")
+    if config_dir is not None:
+        folder = f"file://{Path(config_dir).resolve()}"
+        search_path.prepend(provider="command-line", path=folder, anchor=SearchPathQuery(provider="schema"))
+    GlobalHydra.instance().clear()
+    Hydra.create_main_hydra2("quantbench", search_path)
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _variants(overrides: Sequence[Override]) -> Iterator[list[Override]]:
+    """The first values of all overrides; then each further value of a sweep with the first values of the others."""
+    values = [_values(override) for override in overrides]
+    first = [choices[0] for choices in values]
+    yield first
+    for place, choices in enumerate(values):
+        for choice in choices[1:]:
+            yield [*first[:place], choice, *first[place + 1 :]]
+
+
+def _lines(overrides: Sequence[Override]) -> list[str]:
+    return [override.input_line or "" for override in overrides]
+
+
+def _values(override: Override) -> list[Override]:
+    if not override.is_sweep_override():
+        return [override]
+    if not override.is_discrete_sweep():
+        # interval(...) and the like are for sweepers from plugins, which check their own.
+        raise UserError(f"{override.input_line}: list the values of a sweep, as in key=1,2,3")
+    key = override.get_key_element()
+    values = _parse_overrides([f"{key}={value}" for value in override.sweep_string_iterator()])
+    if not values:
+        raise UserError(f"{override.input_line} matches nothing")
+    return values
+
+
+def _compose(name: str, overrides: Sequence[Override]) -> DictConfig:
+    from hydra import compose
+    from omegaconf import OmegaConf
+
+    try:
+        config = compose(name, _lines(overrides), return_hydra_config=True)
+    except Exception as error:  # Hydra, OmegaConf, YAML and the file system each have errors of their own
+        raise UserError(_diagnose(name, overrides) or one_line(error)) from error
+    for group, choice in config.hydra.runtime.choices.items():
+        if group in config and not OmegaConf.is_dict(config[group]):
+            raise UserError(f"{group}={choice} has no keys: write `name: ...` into its file")
+    return config
+
+
+def _choices(group: str) -> list[str]:
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.object_type import ObjectType
+
+    return GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
+
+
+def _refuse_new_roots(name: str, overrides: Sequence[Override]) -> None:
+    """Refuses +key=value where nothing would ever read the key. Below an existing key, +model.key=value is fine."""
+    added = [o for o in overrides if o.is_add() or o.is_force_add()]
+    added = [o for o in added if not o.is_hydra_override() and not _choices(o.key_or_group)]
+    if not added:
+        return
+    roots = {str(key) for key in _compose(name, [override for override in overrides if override not in added])}
+    for override in added:
+        if override.key_or_group.split(".")[0] not in roots:
+            raise UserError(f"no override {override.key_or_group}: {nearest(override.key_or_group, roots - {'hydra'})}")
+
+
+def _diagnose(name: str, overrides: Sequence[Override]) -> str | None:
+    """What is wrong with the overrides, if it is a name that does not exist."""
+    from hydra import compose
+    from hydra.core.global_hydra import GlobalHydra
+
+    groups = [override for override in overrides if _choices(override.key_or_group)]
+    for override in groups:
+        value, choices = override.value(), _choices(override.key_or_group)
+        chosen: list[Any] = value if isinstance(value, list) else [value]
+        for choice in [str(item) for item in chosen]:
+            if choice not in [*choices, "None"] and not override.is_delete():
+                return f"no {override.key_or_group} {choice}: {nearest(choice, choices)}"
+    try:
+        known = set(_keys(compose(name, _lines(groups))))
+    except Exception:  # a file is wrong, not a name: the first error says it
+        return None
+    roots = set(GlobalHydra.instance().config_loader().list_groups("")) - {"hydra"}
+    for override in overrides:
+        key = override.key_or_group
+        if override in groups or override.is_add() or override.is_hydra_override() or key in known:
+            continue
+        owners = _choices_with(name, key)
+        return f"no override {key}: {'only with ' + ' or '.join(owners) if owners else nearest(key, known | roots)}"
+    return None
+
+
+def _choices_with(name: str, key: str) -> list[str]:
+    """The choices of the key's group that have the key, as calib=percentile has calib.percentile."""
+    from hydra import compose
+
+    group = key.split(".")[0]
+    owners = []
+    for choice in _choices(group):
+        with suppress(Exception):  # a broken file owns nothing
+            if key in _keys(compose(name, [f"{group}={choice}"])):
+                owners.append(f"{group}={choice}")
+    return owners
+
+
+def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """The dotted name of every key."""
+    for key, child in config.items_ex(resolve=False):
+        name = prefix + str(key)
+        yield name
+        if hasattr(child, "items_ex"):
+            yield from _keys(child, f"{name}.")

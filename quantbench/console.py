@@ -1,0 +1,38 @@
+"""Tables for a person or for a pipe."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def is_terminal() -> bool:
+    """Whether a person reads the output as it comes."""
+    return sys.stdout.isatty()
+
+
+def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """An empty table without lines. Columns named in `right` hold numbers. Long text folds and is never cut off."""
+    result = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        result.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=False)
+    return result
+
+
+def row(result: Table, *cells: str) -> None:
+    """Adds one row of plain text: a [ in it is no markup."""
+    result.add_row(*(Text(cell) for cell in cells))
+
+
+def show(result: Table) -> None:
+    """Prints the table: as wide as the terminal, or in a pipe one line a row, however long."""
+    if is_terminal():
+        Console().print(result)
+        return
+    console = Console(width=100_000, color_system=None)
+    with console.capture() as capture:
+        console.print(result)
+    print("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))

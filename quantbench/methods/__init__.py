@@ -1,0 +1,1 @@
+"""Methods: each turns a float network into a quantized one."""

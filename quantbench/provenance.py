@@ -1,0 +1,58 @@
+"""What a record says of where it came from: versions, git, ISA, memory."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("quantbench", "torch", "torchvision", "timm", "transformers", "numpy", "scipy", "pillow", "hydra-core")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a figure."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+@cache
+def git_revision() -> str | None:
+    """The commit of the source checkout this runs from, `-dirty` where files differ from it; None when installed."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def reset_peak_memory() -> None:
+    """Start a new measurement of peak memory, where the system can (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def peak_memory_mb() -> float:
+    """The largest resident memory of this process in MB (2^20 bytes), since the last reset where there is one."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

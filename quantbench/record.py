@@ -1,0 +1,65 @@
+"""What a cell produced: its row, the details beside it, and the scores of every sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of results.csv. Metrics and changes are in the metric's points (top-1: percent)."""
+
+    cell: str
+    suite: str
+    model: str
+    task: str
+    metric: str | None = None
+    samples: int | None = None
+    fp32: float | None = None
+    quantized: float | None = None
+    change: float | None = None  # quantized - fp32
+    change_low: float | None = None  # paired 95 % interval over samples
+    change_high: float | None = None
+    relative_change: float | None = None  # change / fp32
+    agreement: float | None = None  # percent of evaluated samples with the same prediction, unlabelled ones included
+    sqnr_db: float | None = None  # signal to quantization noise of the outputs
+    calib: str | None = None  # empty where activations stay in float
+    percentile: float | None = None
+    weight_granularity: str | None = None
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+    mapping: str | None = None
+    fold_bn: bool | None = None
+    method: str | None = None
+    backend: str | None = None
+    seed: int | None = None
+    calibration_samples: int | None = None
+    batch_size: int | None = None
+    layers: int | None = None
+    layers_quantized: int | None = None
+    seconds_calibrate: float | None = None
+    seconds_fp32: float | None = None
+    seconds_quantized: float | None = None
+    peak_memory_mb: float | None = None
+    device: str | None = None
+    isa: str | None = None
+    torch: str | None = None
+    git: str | None = None
+    started: str | None = None
+    status: str = "ok"  # ok, failed (bad input or missing data) or error (unexpected)
+    error: str | None = None
+
+
+COLUMNS = tuple(f.name for f in fields(Row))
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything a cell produced. `samples` is one line a sample, None where the cell failed."""
+
+    row: Row
+    details: dict[str, Any] = field(default_factory=dict)
+    samples: pd.DataFrame | None = None

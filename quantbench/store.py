@@ -1,0 +1,153 @@
+"""One file a cell, written by atomic rename; results.csv is derived from them.
+
+    results_dir/cells/<hash>.json          the record; its presence says that the cell is finished
+    results_dir/cells/<hash>.samples.csv   one line a sample, written before the record
+    results_dir/runs/<run>.jsonl           which cells a run asked for
+    results_dir/results.csv                one line a record
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+import pandas as pd
+
+from quantbench.cell import SCHEMA
+from quantbench.errors import UserError
+from quantbench.record import COLUMNS, Record, Row
+
+
+def record_path(results: Path, cell: str) -> Path:
+    """Where the record of a cell lies."""
+    return results / "cells" / f"{cell}.json"
+
+
+def samples_path(results: Path, cell: str) -> Path:
+    """Where the per-sample scores of a cell lie."""
+    return results / "cells" / f"{cell}.samples.csv"
+
+
+def check_writable(results: Path) -> None:
+    """Create the results folder.
+
+    Raises:
+        UserError: it cannot be created or written.
+    """
+    try:
+        (results / "cells").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results / "cells"):
+            pass
+    except OSError as error:
+        raise UserError(f"results_dir={results}: cannot write there ({error.strerror}); choose another results_dir") from error
+
+
+def write_record(results: Path, record: Record) -> None:
+    """Write the samples, then the record, each whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written (full, read-only).
+    """
+    samples = record.samples
+    if samples is not None:
+        _write(samples_path(results, record.row.cell), lambda file: samples.to_csv(file, index=False))
+    content = {"schema": SCHEMA, "row": asdict(record.row), **record.details}
+    _write(record_path(results, record.row.cell), lambda file: json.dump(content, file, indent=1))
+
+
+def read_row(results: Path, cell: str) -> Row | None:
+    """The row of a finished cell; None where there is no record of this schema.
+
+    Raises:
+        UserError: the record is damaged.
+    """
+    path = record_path(results, cell)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable record ({error}); delete it and run the cell again") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        return None
+    try:
+        return Row(**content["row"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a complete record ({error}); delete it and run the cell again") from error
+
+
+def read_rows(results: Path) -> tuple[list[Row], list[str]]:
+    """The rows of all finished cells, oldest first, and a line on each file that could not be read."""
+    rows, problems = [], []
+    for path in sorted((results / "cells").glob("*.json")):
+        try:
+            row = read_row(results, path.stem)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if row is None:
+            problems.append(f"{path}: a record of another version; it is left out")
+        else:
+            rows.append(row)
+    return sorted(rows, key=lambda row: (row.started or "", row.cell)), problems
+
+
+def write_csv(results: Path, rows: list[Row]) -> Path:
+    """Derive results.csv from the rows.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    path = results / "results.csv"
+    table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS)).convert_dtypes()
+    _write(path, lambda file: table.to_csv(file, index=False))
+    return path
+
+
+def note_in_run(results: Path, run: str, entry: dict[str, Any]) -> None:
+    """Append one line to a run's list; a line this short is written in one piece, whoever else writes.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    path = results / "runs" / f"{run}.jsonl"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            file.write(json.dumps(entry).encode() + b"\n")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def read_run(results: Path, run: str) -> list[dict[str, Any]]:
+    """What a run noted, in order; nothing where it noted nothing."""
+    path = results / "runs" / f"{run}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _write(path: Path, write: Callable[[TextIO], Any]) -> None:
+    """Write a text file under a temporary name, force it to disk, then rename it into place."""
+    partial = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        with open(descriptor, "w", encoding="utf-8", newline="") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        if partial and os.path.exists(partial):
+            os.unlink(partial)
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be written ({error.strerror}); free some space or choose another results_dir")

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import itertools
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from quantbench.commands.listing import defaults, describe, find_groups
+from quantbench.config import compose_checked, conf_folder, nearest, parse_arguments
+
+ROOT = Path(__file__).resolve().parent.parent
+GROUPS = find_groups([conf_folder()])
+CHOICES = [(group, choice) for group, choices in GROUPS.items() for choice in choices]
+
+
+def compose(*arguments: str):
+    return compose_checked(parse_arguments(arguments)).config
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_file_composes_and_describes_itself(group, choice):
+    config = compose(f"{group}={choice}")
+    file = GROUPS[group][choice]
+    if group != "granularity":
+        assert config[group].name == choice
+    assert describe(file)
+    assert set(yaml.safe_load(file.read_text())) - {"defaults"} == set(config[group])
+
+
+def test_defaults():
+    config = compose()
+    assert {group: config[group].name for group in defaults() if group != "granularity"} == {
+        "task": "fashion_mnist",
+        "model": "resnet20_fashion",
+        "calib": "max",
+        "method": "ptq",
+        "backend": "simulate",
+    }
+    assert config.granularity.weight == "per_channel"
+    assert (config.weight_bits, config.activation_bits, config.mapping, config.seed) == (8, 8, "scale", 0)
+    assert "hydra" not in config
+
+
+@pytest.mark.parametrize("model", GROUPS["model"])
+def test_a_model_chooses_its_task_and_the_command_line_wins(model):
+    expected = "fashion_mnist" if model.endswith("_fashion") else "imagenet"
+    if model.startswith("efficientnet_lite"):
+        expected = "imagenet_photos"
+    assert compose(f"model={model}").task.name == expected
+    other = next(task for task in GROUPS["task"] if task != expected)
+    for order in itertools.permutations([f"model={model}", f"task={other}"]):
+        assert compose(*order).task.name == other
+
+
+def test_an_experiment_chooses_a_model_and_so_its_task(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndefaults:\n  - override /model: efficientnet_lite0\nweight_bits: 4\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    config = compose("--config-dir", str(tmp_path), "+experiment=mine")
+    assert (config.model.name, config.task.name, config.weight_bits) == ("efficientnet_lite0", "imagenet_photos", 4)
+    assert compose("--config-dir", str(tmp_path), "+experiment=mine", "task=imagenet").task.name == "imagenet"
+
+
+def test_a_sweep_gives_the_first_configuration():
+    composed = compose_checked(parse_arguments(["-m", "weight_bits=4,8", "calib=choice(mse,max)"]))
+    assert composed.multirun
+    assert (composed.config.weight_bits, composed.config.calib.name) == (4, "mse")
+
+
+def test_lists_and_globs_are_values():
+    assert list(compose("skip_layers=[conv1,layer4.*]").skip_layers) == ["conv1", "layer4.*"]
+
+
+def test_nearest():
+    assert nearest("entrpy", ["max", "entropy"]) == "did you mean entropy?"
+    assert nearest("x", ["max", "entropy"]) == "there are: entropy, max"
+    assert nearest("x", []) == "there are none"
+
+
+def test_the_table_of_overrides_is_current(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["override_table.py", "--check"])
+    with pytest.raises(SystemExit) as leave:
+        runpy.run_path(str(ROOT / "scripts" / "override_table.py"), run_name="__main__")
+    assert not leave.value.code, leave.value.code

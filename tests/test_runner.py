@@ -1,0 +1,186 @@
+"""End to end on real networks and real photos."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from quantbench import networks, runner, store, tasks
+from quantbench.cell import cell_from_config
+from quantbench.evaluate import Inputs, predict
+from quantbench.methods.ptq import collect, quantize
+from quantbench.quant.calibrators import entropy_range
+from quantbench.quant.layers import find_layers
+from quantbench.quant.scheme import Scheme
+from quantbench.quant.simulate import simulate
+from quantbench.stats import paired_change
+
+SMALL = ("limit=300", "task.calibration_samples=64")
+MEASURED_ANEW = {"started", "seconds_calibrate", "seconds_fp32", "seconds_quantized", "peak_memory_mb"}
+
+
+@pytest.fixture
+def measure(settings):
+    return lambda *overrides: runner.measure(cell_from_config(settings(*overrides), False))
+
+
+@pytest.fixture(scope="module")
+def resnet20():
+    return networks.load({"name": "resnet20_fashion", "family": "fashion", "weights": "shipped", "seed": 0})
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return tasks.load({"name": "fashion_mnist", "calibration_samples": 128, "seed": 0})
+
+
+def test_a_row_can_be_computed_by_hand_from_the_samples(measure):
+    record = measure("model=mobilenet_v2_fashion", "calib=entropy", "granularity=per_tensor", "fold_bn=true", *SMALL)
+    row, samples = record.row, record.samples
+    assert (row.status, row.error, row.samples, len(samples)) == ("ok", None, 300, 300)
+    for side in ("fp32", "quantized"):
+        right = samples[f"{side}_prediction"] == samples.target
+        assert (samples[side] == 100.0 * right).all()
+        assert getattr(row, side) == pytest.approx(100 * right.mean())
+    assert row.change == pytest.approx(row.quantized - row.fp32)
+    assert row.relative_change == pytest.approx(row.change / row.fp32)
+    interval = paired_change(samples.fp32.to_numpy(), samples.quantized.to_numpy())
+    assert (row.change_low, row.change_high) == (interval.low, interval.high)
+    assert row.agreement == pytest.approx(100 * (samples.fp32_prediction == samples.quantized_prediction).mean())
+    assert (row.calib, row.weight_granularity, row.fold_bn) == ("entropy", "per_tensor", True)
+    assert (row.layers, row.layers_quantized, row.calibration_samples) == (53, 53, 64)
+
+
+def test_the_record_tells_where_the_row_came_from(measure):
+    details = measure("calib=percentile", "skip_layers=[conv1,fc]", *SMALL).details
+    assert len(details["calibration_ids"]) == 64
+    assert all(sample.startswith("train/") for sample in details["calibration_ids"])
+    assert details["layers_float"] == ["conv1", "fc"]
+    assert "conv1.input" not in details["ranges"]
+    assert len(details["ranges"]["layer1.0.conv1.input"]["high"]) == 1
+    assert len(details["ranges"]["layer2.0.conv1.weight"]["high"]) == 32
+    assert details["network"]["weights"].startswith("sha256:")
+    assert details["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert json.loads(json.dumps(details))["config"]["percentile"] == 99.99
+
+
+def test_the_same_seed_and_batch_size_give_identical_records(measure):
+    first = measure(*SMALL)
+    for cached in (runner._reference, runner._prepared, runner._histograms):
+        cached.cache_clear()
+    second = measure(*SMALL)
+    left, right = asdict(first.row), asdict(second.row)
+    assert {k: v for k, v in left.items() if k not in MEASURED_ANEW} == {
+        k: v for k, v in right.items() if k not in MEASURED_ANEW
+    }
+    pd.testing.assert_frame_equal(first.samples, second.samples)
+    assert first.details == second.details
+
+
+def test_weights_only_needs_no_calibration(measure, monkeypatch):
+    monkeypatch.setattr(runner, "collect", lambda *_: pytest.fail("a calibration pass ran"))
+    row = measure("activations=false", "weight_bits=3", *SMALL).row
+    assert (row.calib, row.activation_bits, row.calibration_samples) == (None, None, 0)
+    assert row.sqnr_db < 25
+
+
+def test_fewer_bits_cost_more(measure):
+    noise = [measure(f"weight_bits={b}", f"activation_bits={b}", *SMALL).row.sqnr_db for b in (8, 6, 4, 2)]
+    assert noise == sorted(noise, reverse=True)
+    assert noise[0] > 20 and noise[-1] < 5
+
+
+def test_neither_batch_size_nor_order_changes_the_statistics(resnet20, photos):
+    samples = list(photos.calibration)
+    plain = collect(resnet20.module, Inputs(resnet20, samples).batches(64, "cpu", ""))
+    for other_samples, size in ((samples, 7), (samples[::-1], 64)):
+        other = collect(resnet20.module, Inputs(resnet20, other_samples).batches(size, "cpu", ""))
+        for site, histogram in plain.items():
+            # Float sums depend on the batch in their last bits: a value on an edge may change its bin.
+            assert other[site].total == histogram.total
+            moved = np.abs(np.cumsum(other[site].counts) - np.cumsum(histogram.counts)).max()
+            assert other[site].width == histogram.width and moved <= 1e-4 * histogram.total, site
+
+
+def test_batch_size_changes_float_answers_never_and_quantized_ones_on_near_ties_only(resnet20, photos):
+    inputs = Inputs(resnet20, photos.evaluation[:1000])
+    histograms = collect(resnet20.module, Inputs(resnet20, photos.calibration).batches(64, "cpu", ""))
+    layers = find_layers(resnet20.module, *resnet20.example)
+    mappings = quantize(layers, histograms, entropy_range, Scheme()).mappings
+    floats = [predict(resnet20.module, inputs, size, "cpu", "") for size in (64, 7)]
+    assert torch.equal(floats[0].argmax(1), floats[1].argmax(1))
+    with simulate(resnet20.module, mappings):
+        quantized = [predict(resnet20.module, inputs, size, "cpu", "") for size in (64, 7)]
+    differs = quantized[0].argmax(1) != quantized[1].argmax(1)
+    assert int(differs.sum()) <= 10  # of 1,000
+    best = quantized[0].topk(2).values
+    margin = (best[:, 0] - best[:, 1]) / quantized[0].std()
+    assert (margin[differs] < 0.2).all()
+
+
+def test_bad_activations_fail_the_cell_and_name_the_site(measure, monkeypatch):
+    load = networks.load
+
+    def broken(config):
+        network = load(config)
+        with torch.no_grad():
+            network.module.layer1[0].bn1.weight[0] = float("nan")
+        return network
+
+    monkeypatch.setattr(networks, "load", broken)
+    runner._reference.cache_clear()
+    record = measure("limit=20", "task.calibration_samples=8")
+    runner._reference.cache_clear()
+    assert record.row.status == "failed"
+    assert "NaN or infinite for 20 samples, first test/" in record.row.error
+
+
+def test_a_site_with_nan_in_calibration_only_is_named(measure, monkeypatch):
+    load = tasks.load
+
+    def broken(config):
+        task = load(config)
+        first = task.calibration[0]
+        poisoned = replace(first, inputs=np.full_like(first.inputs, np.nan, dtype=np.float32))
+        return replace(task, calibration=[poisoned, *task.calibration[1:]])
+
+    monkeypatch.setattr(tasks, "load", broken)
+    runner._reference.cache_clear()
+    record = measure("limit=20", "task.calibration_samples=8")
+    runner._reference.cache_clear()
+    assert record.row.status == "failed"
+    assert record.row.error.startswith("site conv1.input: 784 NaN and 0 infinite of")
+
+
+def test_an_unexpected_error_is_a_record_with_its_traceback(measure, monkeypatch):
+    monkeypatch.setitem(runner.BACKENDS, "simulate", lambda *_: 1 / 0)
+    record = measure(*SMALL)
+    assert (record.row.status, record.row.error) == ("error", "unexpected ZeroDivisionError: division by zero")
+    assert "ZeroDivisionError" in record.details["traceback"]
+
+
+def test_a_job_stores_its_record_once(settings, tmp_path, monkeypatch):
+    from omegaconf import OmegaConf
+
+    monkeypatch.setenv("QUANTBENCH_RUN", "test")
+    config = OmegaConf.create(settings(*SMALL, f"results_dir={tmp_path}"))
+    runner.run_job(config)
+    monkeypatch.setattr(runner, "measure", lambda _: pytest.fail("measured again"))
+    runner.run_job(config)
+    runner.run_job(OmegaConf.merge(config, {"weight_bits": 99}))
+    cell = cell_from_config(settings(*SMALL), False).hash
+    assert store.read_run(tmp_path, "test") == [
+        {"cell": cell},
+        {"cell": cell, "found": True},
+        {"invalid": "weight_bits=99: must be an integer from 2 to 8"},
+    ]
+    assert store.read_row(tmp_path, cell).status == "ok"
+
+
+def test_a_limit_is_spread_evenly():
+    assert runner._subset(range(10), 5) == [0, 2, 4, 6, 8]
+    assert runner._subset(range(10), None) == range(10)
+    assert runner._subset(range(3), 7) == range(3)
