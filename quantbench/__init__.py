@@ -1,0 +1,1 @@
+"""What int8 quantization does to a network's accuracy, measured."""

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from quantbench.errors import UserError
+from quantbench.quant.calibrators import CALIBRATORS
 
 # Raised whenever a record of the same configuration would no longer mean the same.
 SCHEMA = 1
 
-CALIBRATORS = ("max", "percentile", "entropy", "mse")
 GRANULARITIES = ("per_channel", "per_tensor")
 MAPPINGS = ("scale", "affine")
 DEVICES = ("auto", "cpu", "cuda")
@@ -23,14 +23,14 @@ DEVICES = ("auto", "cpu", "cuda")
 class Cell:
     """One row of results before it is measured. `model` and `task` are the composed config groups.
 
-    `calib` is None and `activation_bits` too where activations stay in float.
+    `calib` is the composed calibrator: its name and parameters. It is None, and `activation_bits` too, where
+    activations stay in float.
     """
 
     suite: str
     model: Mapping[str, Any]
     task: Mapping[str, Any]
-    calib: str | None
-    percentile: float | None
+    calib: Mapping[str, Any] | None
     weight_granularity: str
     weight_bits: int
     activation_bits: int | None
@@ -63,13 +63,11 @@ def cell_from_config(config: Mapping[str, Any], cuda_available: bool) -> Cell:
         UserError: a value is out of range or of the wrong kind; the message names its key.
     """
     activations = _boolean(config, "activations")
-    calib = dict(config["calib"])
     return Cell(
         suite=str(config["suite"]),
         model=dict(config["model"]),
         task=dict(config["task"]),
-        calib=_choice(calib, "name", CALIBRATORS, "calib") if activations else None,
-        percentile=_percentile(calib) if activations and calib["name"] == "percentile" else None,
+        calib=_calib(config["calib"]) if activations else None,
         weight_granularity=_choice(config["granularity"], "weight", GRANULARITIES, "granularity.weight"),
         weight_bits=_integer(config, "weight_bits", 2, 8),
         activation_bits=_integer(config, "activation_bits", 2, 8) if activations else None,
@@ -107,11 +105,14 @@ def _choice(config: Mapping[str, Any], key: str, choices: tuple[str, ...], shown
     return str(value)
 
 
-def _percentile(calib: Mapping[str, Any]) -> float:
+def _calib(calib: Mapping[str, Any]) -> Mapping[str, Any]:
+    _choice(calib, "name", tuple(CALIBRATORS), "calib")
+    if calib["name"] != "percentile":
+        return dict(calib)
     value = calib.get("percentile")
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 100:
         raise UserError(f"calib.percentile={value}: must be a number above 0 and at most 100")
-    return float(value)
+    return {**calib, "percentile": float(value)}
 
 
 def _names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:

@@ -8,10 +8,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+PIPE_WIDTH = 100_000
+
 
 def is_terminal() -> bool:
     """Whether a person reads the output as it comes."""
     return sys.stdout.isatty()
+
+
+def width() -> int:
+    """The columns of the terminal; very many in a pipe, where a line may be as long as it likes."""
+    return Console().width if is_terminal() else PIPE_WIDTH
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
@@ -32,7 +39,7 @@ def show(result: Table) -> None:
     if is_terminal():
         Console().print(result)
         return
-    console = Console(width=100_000, color_system=None)
+    console = Console(width=PIPE_WIDTH, color_system=None)
     with console.capture() as capture:
         console.print(result)
     print("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))

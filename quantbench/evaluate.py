@@ -37,7 +37,7 @@ class Inputs:
     def _input(self, index: int) -> Tensor:
         if index in self._kept:
             return self._kept[index]
-        tensor = self._network.preprocess(self.samples[index].inputs)
+        tensor = self._network.preprocess(self.samples[index].read())
         if self._keep:
             self._kept[index] = tensor
         return tensor
@@ -54,7 +54,9 @@ def predict(module: nn.Module, inputs: Inputs, batch_size: int, device: str, lab
     broken = ~torch.isfinite(outputs.flatten(1)).all(1)
     if bool(broken.any()):
         first = inputs.samples[int(broken.nonzero()[0])].id
-        raise UserError(f"{label}: the network's output is NaN or infinite for {int(broken.sum())} samples, first {first}")
+        raise UserError(
+            f"{label}: the network's output is NaN or infinite for {int(broken.sum())} samples, first {first}"
+        )
     return outputs
 
 

@@ -1,9 +1,9 @@
 """One file a cell, written by atomic rename; results.csv is derived from them.
 
-    results_dir/cells/<hash>.json          the record; its presence says that the cell is finished
-    results_dir/cells/<hash>.samples.csv   one line a sample, written before the record
-    results_dir/runs/<run>.jsonl           which cells a run asked for
-    results_dir/results.csv                one line a record
+results_dir/cells/<hash>.json          the record; its presence says that the cell is finished
+results_dir/cells/<hash>.samples.csv   one line a sample, written before the record
+results_dir/runs/<run>.jsonl           which cells a run asked for
+results_dir/results.csv                one line a record
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def check_writable(results: Path) -> None:
         with tempfile.TemporaryFile(dir=results / "cells"):
             pass
     except OSError as error:
-        raise UserError(f"results_dir={results}: cannot write there ({error.strerror}); choose another results_dir") from error
+        raise UserError(
+            f"results_dir={results}: cannot write there ({error.strerror}); choose another results_dir"
+        ) from error
 
 
 def write_record(results: Path, record: Record) -> None:

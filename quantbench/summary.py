@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from quantbench import store
+from quantbench import console, store
 from quantbench.record import Row
 
 BAD_INPUT, UNEXPECTED = 2, 1
+WIDE = 110  # columns that hold a row with its recipe beside it
 
 
 def print_summary(results: Path, run: str) -> int:
@@ -25,10 +25,14 @@ def print_summary(results: Path, run: str) -> int:
     by_cell = {row.cell: row for row in rows}
     wanted = [by_cell[entry["cell"]] for entry in entries if entry.get("cell") in by_cell]
     measured = [row for row in wanted if row.status == "ok"]
-    console = Console()
     if measured:
-        console.print(_table(measured))
-    _notes([entry for entry in entries if entry.get("found")], csv, console)
+        console.show(_table(measured))
+        print(_caption(measured))
+    found = sum(bool(entry.get("found")) for entry in entries)
+    if found:
+        print(f"{found} of {len(entries)} measured before; force=true measures again")
+    if csv:
+        print(f"rows: {csv}   per-sample scores: {csv.parent / 'cells'}")
     invalid = [entry["invalid"] for entry in entries if "invalid" in entry]
     failures = [f"{row.model}, {_recipe(row)}: {row.error}" for row in wanted if row.status != "ok"]
     for line in (*problems, *invalid, *failures):
@@ -40,17 +44,18 @@ def print_summary(results: Path, run: str) -> int:
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("network", overflow="fold")
-    table.add_column("recipe", overflow="fold")
-    for heading in ("metric", "fp32", "quantized", "change", "95 % interval", "agreement", "seconds"):
-        table.add_column(heading, justify="right", overflow="fold")
+    """One row a cell; on a narrow terminal the recipe stands below the network's name."""
+    together = console.width() < WIDE
+    names = ("network and recipe",) if together else ("network", "recipe")
+    numbers = ("fp32", "quantized", "change", "95 % interval", "agreement", "seconds")
+    table = console.table(*names, *numbers, right=numbers)
+    for column in table.columns[len(names) :]:
+        column.no_wrap = True
     for row in rows:
         seconds = sum(s or 0.0 for s in (row.seconds_fp32, row.seconds_calibrate, row.seconds_quantized))
-        table.add_row(
-            row.model,
-            _recipe(row),
-            f"{row.metric} ({row.samples:,})",
+        console.row(
+            table,
+            *((f"{row.model}\n{_recipe(row)}",) if together else (row.model, _recipe(row))),
             _number(row.fp32),
             _number(row.quantized),
             _number(row.change, "+"),
@@ -59,6 +64,12 @@ def _table(rows: list[Row]) -> Table:
             f"{seconds:.1f}",
         )
     return table
+
+
+def _caption(rows: list[Row]) -> str:
+    """What the numbers are: the metric and the number of samples of each task."""
+    tasks = dict.fromkeys(f"{row.metric} on {row.samples:,} samples of {row.task}" for row in rows)
+    return f"{'; '.join(tasks)}; interval paired over samples, agreement of predictions with fp32"
 
 
 def _recipe(row: Row) -> str:
@@ -75,10 +86,3 @@ def _recipe(row: Row) -> str:
 
 def _number(value: float | None, sign: str = "") -> str:
     return "" if value is None else f"{value:{sign}.2f}"
-
-
-def _notes(found: list[dict[str, str]], csv: Path | None, console: Console) -> None:
-    if found:
-        console.print(f"{len(found)} of these were measured before; force=true measures them again")
-    if csv:
-        console.print(f"rows in {csv}, per-sample scores in {csv.parent / 'cells'}", soft_wrap=True)

@@ -99,7 +99,11 @@ def _seconds(run: Callable[[], object]) -> float:
 def entropy_search() -> dict[str, float]:
     """The search against its definition, on 2048 bins of normal, half-normal-with-zeros and heavy-tailed values."""
     generator = np.random.default_rng(0)
-    samples = [generator.normal(size=200_000), generator.normal(size=200_000).clip(0), generator.normal(size=200_000) ** 3]
+    samples = [
+        generator.normal(size=200_000),
+        generator.normal(size=200_000).clip(0),
+        generator.normal(size=200_000) ** 3,
+    ]
     fast, slow = [], []
     for values in samples:
         counts, edges = np.histogram(np.abs(values), bins=2048, range=(0, float(np.abs(values).max())))

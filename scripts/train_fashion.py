@@ -89,8 +89,9 @@ def _fit(
         partial = state_file.with_suffix(".partial")
         torch.save({**state, "schedule": schedule.state_dict(), "history": history}, partial)
         partial.replace(state_file)
+        seconds = time.time() - began
         print(
-            f"epoch {epoch + 1}/{options.epochs}  loss {loss:.4f}  held-out {accuracy:.2f} %  {time.time() - began:.0f} s",
+            f"epoch {epoch + 1}/{options.epochs}  loss {loss:.4f}  held-out {accuracy:.2f} %  {seconds:.0f} s",
             flush=True,
         )
     return history
@@ -151,11 +152,16 @@ def _accuracy(module: nn.Module, images: Tensor, labels: Tensor, device: str) ->
 
 
 def _write(
-    module: nn.Module, options: argparse.Namespace, history: list[dict[str, float]], test_accuracy: float, seconds: float
+    module: nn.Module,
+    options: argparse.Namespace,
+    history: list[dict[str, float]],
+    test_accuracy: float,
+    seconds: float,
 ) -> None:
     WEIGHTS.mkdir(parents=True, exist_ok=True)
     checkpoint = WEIGHTS / f"{options.network}.safetensors"
     save_file({name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}, checkpoint)
+    checkpoint.chmod(0o644)  # safetensors writes files that only their owner can read
     record = {
         "command": shlex.join(["python", "scripts/train_fashion.py", *sys.argv[1:]]),
         "network": options.network,

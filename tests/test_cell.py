@@ -62,5 +62,5 @@ def test_bad_values_are_named_with_what_is_wanted(settings, override, message):
 
 @pytest.mark.parametrize("value", ["0", "-1", "100.1", "high", "null"])
 def test_percentile_outside_its_range(settings, value):
-    with pytest.raises(UserError, match="calib.percentile=.*must be a number above 0 and at most 100"):
+    with pytest.raises(UserError, match=r"calib\.percentile=.*must be a number above 0 and at most 100"):
         cell_from_config(settings("calib=percentile", f"calib.percentile={value}"), False)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from quantbench import networks, runner, store, tasks
+from quantbench import cache, networks, reference, runner, store, tasks
 from quantbench.cell import cell_from_config
 from quantbench.evaluate import Inputs, predict
 from quantbench.methods.ptq import collect, quantize
@@ -20,6 +20,17 @@ from quantbench.stats import paired_change
 
 SMALL = ("limit=300", "task.calibration_samples=64")
 MEASURED_ANEW = {"started", "seconds_calibrate", "seconds_fp32", "seconds_quantized", "peak_memory_mb"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory):
+    """Nothing that an earlier run kept: the assets are shared, fp32 outputs and histograms are not."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "cache_folder", lambda: folder)
+        reference.forget()
+        yield
+        reference.forget()
 
 
 @pytest.fixture
@@ -64,24 +75,25 @@ def test_the_record_tells_where_the_row_came_from(measure):
     assert len(details["ranges"]["layer2.0.conv1.weight"]["high"]) == 32
     assert details["network"]["weights"].startswith("sha256:")
     assert details["versions"]["torch"] == torch.__version__.split("+")[0]
-    assert json.loads(json.dumps(details))["config"]["percentile"] == 99.99
+    assert json.loads(json.dumps(details))["config"]["calib"] == {"name": "percentile", "percentile": 99.99}
 
 
 def test_the_same_seed_and_batch_size_give_identical_records(measure):
     first = measure(*SMALL)
-    for cached in (runner._reference, runner._prepared, runner._histograms):
-        cached.cache_clear()
+    reference.forget()
     second = measure(*SMALL)
     left, right = asdict(first.row), asdict(second.row)
     assert {k: v for k, v in left.items() if k not in MEASURED_ANEW} == {
         k: v for k, v in right.items() if k not in MEASURED_ANEW
     }
     pd.testing.assert_frame_equal(first.samples, second.samples)
+    assert first.details.pop("passes") == {"fp32": 1, "calibration": 1, "quantized": 1}
+    assert second.details.pop("passes") == {"fp32": 0, "calibration": 0, "quantized": 1}
     assert first.details == second.details
 
 
 def test_weights_only_needs_no_calibration(measure, monkeypatch):
-    monkeypatch.setattr(runner, "collect", lambda *_: pytest.fail("a calibration pass ran"))
+    monkeypatch.setattr(reference, "collect", lambda *_: pytest.fail("a calibration pass ran"))
     row = measure("activations=false", "weight_bits=3", *SMALL).row
     assert (row.calib, row.activation_bits, row.calibration_samples) == (None, None, 0)
     assert row.sqnr_db < 25
@@ -128,12 +140,12 @@ def test_bad_activations_fail_the_cell_and_name_the_site(measure, monkeypatch):
         network = load(config)
         with torch.no_grad():
             network.module.layer1[0].bn1.weight[0] = float("nan")
-        return network
+        return replace(network, weights="broken")
 
     monkeypatch.setattr(networks, "load", broken)
-    runner._reference.cache_clear()
+    reference.forget()
     record = measure("limit=20", "task.calibration_samples=8")
-    runner._reference.cache_clear()
+    reference.forget()
     assert record.row.status == "failed"
     assert "NaN or infinite for 20 samples, first test/" in record.row.error
 
@@ -144,13 +156,13 @@ def test_a_site_with_nan_in_calibration_only_is_named(measure, monkeypatch):
     def broken(config):
         task = load(config)
         first = task.calibration[0]
-        poisoned = replace(first, inputs=np.full_like(first.inputs, np.nan, dtype=np.float32))
+        poisoned = replace(first, id="poisoned", read=lambda: np.full((28, 28, 1), np.nan, np.float32))
         return replace(task, calibration=[poisoned, *task.calibration[1:]])
 
     monkeypatch.setattr(tasks, "load", broken)
-    runner._reference.cache_clear()
+    reference.forget()
     record = measure("limit=20", "task.calibration_samples=8")
-    runner._reference.cache_clear()
+    reference.forget()
     assert record.row.status == "failed"
     assert record.row.error.startswith("site conv1.input: 784 NaN and 0 infinite of")
 
@@ -181,6 +193,6 @@ def test_a_job_stores_its_record_once(settings, tmp_path, monkeypatch):
 
 
 def test_a_limit_is_spread_evenly():
-    assert runner._subset(range(10), 5) == [0, 2, 4, 6, 8]
-    assert runner._subset(range(10), None) == range(10)
-    assert runner._subset(range(3), 7) == range(3)
+    assert reference._subset(range(10), 5) == [0, 2, 4, 6, 8]
+    assert reference._subset(range(10), None) == range(10)
+    assert reference._subset(range(3), 7) == range(3)

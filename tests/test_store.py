@@ -23,7 +23,7 @@ def test_a_record_comes_back_as_it_was_written(tmp_path):
 
 
 def test_csv_has_every_column_in_order_and_one_line_a_record(tmp_path):
-    later = replace(ROW, cell="def", started="2026-01-02", status="failed", error="no, \"way\"")
+    later = replace(ROW, cell="def", started="2026-01-02", status="failed", error='no, "way"')
     for row in (later, ROW):
         store.write_record(tmp_path, Record(row))
     rows, problems = store.read_rows(tmp_path)
@@ -36,10 +36,10 @@ def test_csv_has_every_column_in_order_and_one_line_a_record(tmp_path):
 
 def test_the_columns_that_users_rely_on():
     wanted = (
-        "cell suite model task metric samples fp32 quantized change change_low change_high relative_change calib percentile "
-        "weight_granularity weight_bits activation_bits mapping fold_bn method backend seed calibration_samples batch_size "
-        "layers layers_quantized seconds_calibrate seconds_fp32 seconds_quantized peak_memory_mb device isa torch git "
-        "started status error"
+        "cell suite model task metric samples fp32 quantized change change_low change_high relative_change calib "
+        "percentile weight_granularity weight_bits activation_bits mapping fold_bn method backend seed "
+        "calibration_samples batch_size layers layers_quantized seconds_calibrate seconds_fp32 seconds_quantized "
+        "peak_memory_mb device isa torch git started status error"
     )
     assert set(wanted.split()) <= set(COLUMNS)
 
@@ -51,7 +51,7 @@ def test_a_write_that_breaks_off_leaves_the_old_record_and_no_scrap(tmp_path, mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match="abc.json: cannot be written .No space left on device.; free some space"):
+    with pytest.raises(UserError, match=r"abc\.json: cannot be written \(No space left on device\); free some space"):
         store.write_record(tmp_path, Record(replace(ROW, fp32=1.0)))
     assert store.read_row(tmp_path, "abc") == ROW
     assert [path.name for path in (tmp_path / "cells").iterdir()] == ["abc.json"]

@@ -1,0 +1,39 @@
+"""The networks: builders by family."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from quantbench.errors import UserError
+from quantbench.networks.network import Network
+
+__all__ = ["FAMILIES", "Network", "load"]
+
+FAMILIES: dict[str, str] = {
+    "efficientnet_lite": "quantbench.networks.efficientnet_lite",
+    "fashion": "quantbench.networks.fashion",
+    "torchvision": "quantbench.networks.torchvision_models",
+}
+"""The module of every family, imported when it is used: its `load(*, name, weights, seed, **options)` -> Network."""
+
+
+def load(config: Mapping[str, Any]) -> Network:
+    """The network `config["name"]` of the family `config["family"]`; the other keys are arguments of its loader.
+
+    Raises UserError if there is no such family, if it has no such option, or if the weights cannot be had.
+    """
+    options = {str(key): value for key, value in config.items()}
+    family = options.pop("family", None)
+    if family not in FAMILIES:
+        raise UserError(f"no family {family!r} of networks: there are {', '.join(FAMILIES)}")
+    loader = import_module(FAMILIES[family]).load
+    try:
+        inspect.signature(loader).bind(**options)
+    except TypeError as error:
+        known = ", ".join(inspect.signature(loader).parameters)
+        raise UserError(f"family {family} of networks: {error}; its options are {known}") from None
+    network: Network = loader(**options)
+    return network

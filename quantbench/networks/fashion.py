@@ -7,13 +7,19 @@ The blocks are torchvision's; only the stems and strides are made for small phot
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models import EfficientNet, MobileNetV2
 from torchvision.models.efficientnet import MBConvConfig
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.ops import Conv2dNormActivation
+
+from quantbench.errors import UserError
+from quantbench.networks.checkpoint import restore, seeded, shipped
+from quantbench.networks.network import Network
 
 CLASSES = 10
 
@@ -33,6 +39,7 @@ class ResNet20(nn.Module):
         self.fc = nn.Linear(4 * width, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Photos [N, 1, 28, 28] to logits [N, 10]."""
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(torch.flatten(self.avgpool(x), 1))  # type: ignore[no-any-return]
@@ -73,7 +80,9 @@ def resnext() -> nn.Module:
         return nn.Sequential(first, Bottleneck(outputs, planes, groups=8, base_width=32))
 
     stages = [stage(16, 16, 2), stage(64, 32, 1), stage(128, 64, 2)]
-    return nn.Sequential(Conv2dNormActivation(1, 16), *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, CLASSES))
+    return nn.Sequential(
+        Conv2dNormActivation(1, 16), *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, CLASSES)
+    )
 
 
 class InceptionBlock(nn.Module):
@@ -93,18 +102,25 @@ class InceptionBlock(nn.Module):
         self.pool = nn.Sequential(nn.AvgPool2d(3, 1, 1), conv(inputs, branch, kernel_size=1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps [N, inputs, H, W] to [N, 4 * branch, H, W]."""
         return torch.cat([self.point(x), self.short(x), self.long(x), self.pool(x)], 1)
 
 
 def inception() -> nn.Module:
     """Inception v3 in small: two blocks at 14 x 14 and two at 7 x 7."""
     stem = [Conv2dNormActivation(1, 16), Conv2dNormActivation(16, 32), nn.MaxPool2d(2)]
-    blocks = [InceptionBlock(32, 16), InceptionBlock(64, 24), nn.MaxPool2d(2), InceptionBlock(96, 32), InceptionBlock(128, 48)]
+    blocks = [
+        InceptionBlock(32, 16),
+        InceptionBlock(64, 24),
+        nn.MaxPool2d(2),
+        InceptionBlock(96, 32),
+        InceptionBlock(128, 48),
+    ]
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(192, CLASSES))
 
 
 def efficientnet() -> nn.Module:
-    """torchvision's EfficientNet with b0's blocks (squeeze-and-excitation, swish), fewer and narrower."""
+    """Torchvision's EfficientNet with b0's blocks (squeeze-and-excitation, swish), fewer and narrower."""
     settings = [
         MBConvConfig(1, 3, 1, 16, 8, 1),
         MBConvConfig(6, 3, 2, 8, 16, 2),
@@ -115,16 +131,24 @@ def efficientnet() -> nn.Module:
     ]
     network = EfficientNet(settings, dropout=0.1, num_classes=CLASSES, last_channel=384)
     network.features[0][0] = nn.Conv2d(1, 16, 3, padding=1, bias=False)
-    return network
+    return network  # type: ignore[no-any-return]
 
 
 def mobilenet_v2() -> nn.Module:
-    """torchvision's MobileNet v2 at half width, the stem and one later stride removed (28 -> 14 -> 7 -> 4), 0.7 M parameters."""
-    settings = [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 3, 1], [6, 64, 4, 2], [6, 96, 3, 1], [6, 160, 3, 2], [6, 320, 1, 1]]
+    """Torchvision's MobileNet v2 at half width, 0.7 M parameters, two strides removed (28 -> 14 -> 7 -> 4)."""
+    settings = [
+        [1, 16, 1, 1],
+        [6, 24, 2, 2],
+        [6, 32, 3, 1],
+        [6, 64, 4, 2],
+        [6, 96, 3, 1],
+        [6, 160, 3, 2],
+        [6, 320, 1, 1],
+    ]
     network = MobileNetV2(num_classes=CLASSES, width_mult=0.5, inverted_residual_setting=settings, dropout=0.1)
     stem = network.features[0][0]
     network.features[0][0] = nn.Conv2d(1, stem.out_channels, 3, padding=1, bias=False)
-    return network
+    return network  # type: ignore[no-any-return]
 
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
@@ -135,3 +159,29 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "efficientnet_fashion": efficientnet,
     "mobilenet_v2_fashion": mobilenet_v2,
 }
+
+
+def load(*, name: str, weights: str = "shipped", seed: int = 0, arch: str | None = None) -> Network:
+    """One of the BUILDERS (`arch`, by default `name`) with `shipped` or `random` weights or those of a file.
+
+    Raises UserError if there is no such network or the weights cannot be used.
+    """
+    arch = arch or name
+    if arch not in BUILDERS:
+        raise UserError(f"no network {arch!r} in the family fashion: there are {', '.join(BUILDERS)}")
+    module = seeded(BUILDERS[arch], seed)
+    identity = restore(module, weights, seed=seed, known_as="shipped", checkpoint=lambda: shipped(arch))
+    return Network(
+        name=name,
+        module=module,
+        preprocess=preprocess,
+        example=(torch.zeros(1, 1, 28, 28),),
+        weights=identity,
+        preprocessing="(x / 255 - 0.2860) / 0.3530",
+    )
+
+
+def preprocess(photo: Any) -> Tensor:
+    """A photo, uint8 [28, 28, 1], as float32 [1, 28, 28], scaled as in training."""
+    pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)
+    return (pixels.float() / 255.0 - 0.2860) / 0.3530

@@ -54,7 +54,7 @@ def mse_range(histogram: Histogram, bits: int) -> float:
     candidates = centres[min(FIRST_CANDIDATE, len(centres) - 1) :]
     levels = 2 ** (bits - 1) - 1
     errors = [_squared_error(coarse.counts, centres, alpha / levels, levels) for alpha in candidates]
-    return float(candidates[int(np.argmin(errors))])
+    return min(float(candidates[int(np.argmin(errors))]), histogram.largest)
 
 
 def _squared_error(counts: NDArray[np.int64], centres: NDArray[np.float64], step: float, levels: int) -> float:
@@ -83,7 +83,7 @@ def entropy_range(histogram: Histogram, bits: int) -> float:
         return histogram.largest
     near = candidates[divergences <= least + NEAR_TIE * max(1.0, abs(least))]
     exact = np.array([_divergence(counts, int(i), levels) for i in near])
-    return float(coarse.edges[near[np.flatnonzero(exact == exact.min())[-1]]])
+    return min(float(coarse.edges[near[np.flatnonzero(exact == exact.min())[-1]]]), histogram.largest)
 
 
 def _divergences(counts: NDArray[np.float64], candidates: NDArray[np.int64], levels: int) -> NDArray[np.float64]:

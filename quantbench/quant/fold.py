@@ -22,19 +22,35 @@ from quantbench.quant.intercept import ModuleStack
 Foldable = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d | nn.Linear
 
 
+_PLAIN_FORWARDS = {kind.forward for kind in Foldable.__args__}
+
+
 def fold_batch_norm(module: nn.Module, *example: Tensor) -> tuple[nn.Module, list[tuple[str, str]]]:
     """A copy of `module` (in eval mode) with batch normalization folded, and the names of the folded pairs.
 
     A pair is folded where the layer's output goes into the normalization and nowhere else, and each runs once.
     """
-    pairs = _pairs(module, *example)
-    folded = copy.deepcopy(module)
+    folded = copy.deepcopy(module).eval()
+    pairs = _pairs(folded, *example)
     for layer_name, norm_name in pairs:
         layer, norm = folded.get_submodule(layer_name), folded.get_submodule(norm_name)
         _absorb(cast(Foldable, layer), norm)
-        parent, _, child = norm_name.rpartition(".")
-        setattr(folded.get_submodule(parent), child, _remainder(norm))
+        remainder = _remainder(norm)
+        for parent in list(folded.modules()):  # it may be registered under several names
+            for child, value in list(parent._modules.items()):
+                if value is norm:
+                    setattr(parent, child, remainder)
     return folded, pairs
+
+
+def _has_own_weight(layer: nn.Module) -> bool:
+    """True where forward uses the weight as it is: not weight-standardized, not parametrized."""
+    return type(layer).forward in _PLAIN_FORWARDS and "weight" in layer._parameters
+
+
+def _keeps_channels(layer: nn.Module, output: Tensor) -> bool:
+    """True where dimension 1, which the normalization is over, is that of the layer's output channels."""
+    return output.ndim == (2 if isinstance(layer, nn.Linear) else len(cast(Any, layer).kernel_size) + 2)
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -53,9 +69,8 @@ def _remainder(norm: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _absorb(layer: Foldable, norm: Any) -> None:
     """Put the arithmetic of `norm` into weight and bias of `layer`, in float64."""
-    channels = len(norm.running_mean)
-    gamma = torch.ones(channels) if norm.weight is None else norm.weight.double()
-    beta = torch.zeros(channels) if norm.bias is None else norm.bias.double()
+    gamma = torch.ones_like(norm.running_var, dtype=torch.float64) if norm.weight is None else norm.weight.double()
+    beta = torch.zeros_like(norm.running_var, dtype=torch.float64) if norm.bias is None else norm.bias.double()
     factor = gamma / torch.sqrt(norm.running_var.double() + norm.eps)
     bias = 0.0 if layer.bias is None else layer.bias.double()
     weight = layer.weight.double()
@@ -83,8 +98,9 @@ def _pairs(module: nn.Module, *example: Tensor) -> list[tuple[str, str]]:
         return hook
 
     def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            produced[id(output)] = (name, output)
+        def hook(layer: nn.Module, _: Any, output: Any) -> None:
+            if _keeps_channels(layer, output):
+                produced[id(output)] = (name, output)
 
         return hook
 
@@ -101,7 +117,7 @@ def _pairs(module: nn.Module, *example: Tensor) -> list[tuple[str, str]]:
     for name, child in module.named_modules():
         if name in norms or isinstance(child, Foldable):
             handles.append(child.register_forward_pre_hook(before(name)))
-        if isinstance(child, Foldable):
+        if isinstance(child, Foldable) and _has_own_weight(child):
             handles.append(child.register_forward_hook(after(name)))
     try:
         with torch.no_grad(), stack.follow(module), Uses():

@@ -71,7 +71,7 @@ class Histogram:
         """The histogram of both sets of values, as one pass over them together would have given it.
 
         Raises:
-            ValueError: the bins do not fit each other (another number or start, or a ratio of widths that is not a power of two).
+            ValueError: the numbers of bins differ, a start is not 0, or the ratio of widths is no power of two.
         """
         narrow, wide = sorted((self, other), key=lambda h: h.width)
         ratio = wide.width / narrow.width

@@ -8,6 +8,7 @@ checked.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -29,7 +30,8 @@ def accumulate(call: Call, mappings: Mapping[str, maps.Mapping]) -> Tensor:
     """
     first, second = (_integers(operand, mappings) for operand in call.operands)
     no_bias = None if call.bias is None else torch.zeros_like(call.bias, dtype=torch.float64)
-    sums = call.run(first, second, no_bias)
+    keywords = {key: value for key, value in call.keywords.items() if key not in ("alpha", "beta")}
+    sums = replace(call, keywords=keywords).run(first, second, no_bias).detach()
     if sums.numel() and float(sums.abs().max()) > INT32_MAX:
         raise OverflowError(f"layer {call.layer}: a sum of products does not fit int32")
     return sums.to(torch.int64)
@@ -41,12 +43,13 @@ def integer_output(call: Call, mappings: Mapping[str, maps.Mapping]) -> Tensor:
     for operand in call.operands:
         scale = _output_scale(call, operand, mappings[operand.site].scale.double(), sums.ndim)
         sums = torch.where(scale > 0, sums / torch.where(scale > 0, scale, 1.0), 0.0)
+    sums = sums * float(call.keywords.get("alpha", 1))
     if call.bias is None:
         return sums
     if call.operation.bias == (2, "bias") and call.kind != "linear":
         spatial = call.operands[1].tensor.ndim - 2
         return sums + call.bias.double().view(-1, *[1] * spatial)
-    return sums + call.bias.double()
+    return sums + float(call.keywords.get("beta", 1)) * call.bias.double()
 
 
 def _integers(operand: Operand, mappings: Mapping[str, maps.Mapping]) -> Tensor:
@@ -61,7 +64,8 @@ def _output_scale(call: Call, operand: Operand, scale: Tensor, ndim: int) -> Ten
         return scale.reshape(())
     assert operand.channel is not None
     if call.kind == "matmul":
-        return scale
+        # A product with a vector has no last dimension for the vector's side.
+        return scale.squeeze(-1) if call.operands[1].tensor.ndim == 1 else scale
     channels = _by_channel(scale, operand.channel)
     spatial = 0 if call.kind == "linear" else operand.tensor.ndim - 2
     return channels.view(-1, *[1] * spatial)

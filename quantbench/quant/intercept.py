@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from quantbench.quant.attention import scaled_dot_product_attention
 from quantbench.quant.errors import QuantizationError
@@ -98,6 +99,7 @@ OPERATIONS: dict[Callable[..., Any], Operation] = {
     torch.Tensor.matmul: _matmul(),
     torch.Tensor.__matmul__: _matmul(),
     torch.Tensor.__rmatmul__: Operation("matmul", ((1, "other"), (0, "input"))),
+    torch.linalg.matmul: _matmul(),
     torch.mm: _matmul(second="mat2"),
     torch.Tensor.mm: _matmul(second="mat2"),
     torch.bmm: _matmul(second="mat2"),
@@ -150,6 +152,8 @@ class _LayerMode(TorchFunctionMode):
         super().__init__()
         self._stack = stack
         self._handler = handler
+        self.handling = False
+        self._storages = {p.untyped_storage().data_ptr() for p in module.parameters()} - {0}
         self._names = {id(p): name for name, p in module.named_parameters()}
 
     def __torch_function__(
@@ -157,7 +161,12 @@ class _LayerMode(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if operation := OPERATIONS.get(func):
-            return self._handler(self._call(operation, func, args, kwargs))
+            call = self._call(operation, func, args, kwargs)
+            self.handling, before = True, self.handling
+            try:
+                return self._handler(call)
+            finally:
+                self.handling = before
         if expansion := _EXPANSIONS.get(func):
             with self:
                 return expansion(*args, **kwargs)
@@ -180,8 +189,8 @@ class _LayerMode(TorchFunctionMode):
         layer = self._layer_name(operation.kind, second)
         groups = kwargs.get("groups", args[6] if len(args) > 6 else 1)
         operands = (
-            self._operand(layer, operation.kind, 0, first, groups),
-            self._operand(layer, operation.kind, 1, second, groups),
+            self._operand(layer, operation.kind, 0, first, groups, second),
+            self._operand(layer, operation.kind, 1, second, groups, first),
         )
         bias = argument(operation.bias) if operation.bias else None
         return Call(layer, operation.kind, operands, bias, func, args, kwargs, operation)
@@ -199,16 +208,50 @@ class _LayerMode(TorchFunctionMode):
         counts[kind] += 1
         return f"{prefix}{kind}_{number}"
 
-    def _operand(self, layer: str, kind: str, index: int, tensor: Tensor, groups: int) -> Operand:
+    def _is_parameter(self, tensor: Tensor) -> bool:
+        """True for a matrix of parameters or a view of one, such as `weight.t()`."""
+        return tensor.ndim > 1 and (
+            isinstance(tensor, nn.Parameter) or tensor.untyped_storage().data_ptr() in self._storages
+        )
+
+    def _operand(self, layer: str, kind: str, index: int, tensor: Tensor, groups: int, other: Tensor) -> Operand:
         if kind == "matmul":
             # A parameter is a weight on either side; its channels are what the multiplication does not sum over.
-            channel = PerChannel(-1 if index else -2) if isinstance(tensor, nn.Parameter) and tensor.ndim > 1 else None
-            name = "weight" if channel else ("lhs", "rhs")[index]
+            channel = PerChannel(-1 if index else -2) if self._is_parameter(tensor) else None
+            name = "weight" if channel and not self._is_parameter(other) else ("lhs", "rhs")[index]
         else:
             transposed = kind.startswith("conv_transpose")
             channel = (PerChannel(1, groups) if transposed else PerChannel(0)) if index else None
             name = ("input", "weight")[index]
         return Operand(f"{layer}.{name}", name, tensor, channel)
+
+
+# What the operations above become below autograd. One that runs outside of every layer was not seen.
+_MULTIPLYING = frozenset(
+    {
+        *("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "addbmm", "dot", "vdot", "_addmm_activation", "_grouped_mm"),
+        *("addmm_", "addmv_", "baddbmm_", "addbmm_", "_sparse_mm", "_sparse_addmm", "_scaled_mm", "linalg_multi_dot"),
+        *("convolution", "_convolution", "conv_tbc", "deform_conv2d", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell"),
+    }
+)
+
+
+class _Guard(TorchDispatchMode):
+    """Refuses compute-intensive operations that no layer accounts for."""
+
+    def __init__(self, mode: _LayerMode, stack: ModuleStack) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._mode, self._stack = mode, stack
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in _MULTIPLYING and not self._mode.handling:
+            where = self._stack.frames[-1][0] if self._stack.frames else ""
+            raise QuantizationError(
+                f"{name} in module {where!r} cannot be quantized: the call that runs it is not known; write it as "
+                "linear, convolution or matmul"
+            )
+        return func(*args, **(kwargs or {}))
 
 
 def _without_dispatch(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -227,7 +270,7 @@ _EXPANSIONS: dict[Callable[..., Any], Callable[..., Any]] = {
 
 
 @contextmanager
-def intercept(module: nn.Module, handler: Handler) -> Iterator[None]:
+def intercept(module: nn.Module, handler: Handler, guard: bool = False) -> Iterator[None]:
     """While this is open, every layer of `module` is executed by `handler`, which returns the layer's output.
 
     Layers are named by the module whose weight they use (`layer3.0.conv1`) or, where there is none, by the innermost
@@ -240,7 +283,8 @@ def intercept(module: nn.Module, handler: Handler) -> Iterator[None]:
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with stack.follow(module), _LayerMode(module, stack, handler):
+        mode = _LayerMode(module, stack, handler)
+        with stack.follow(module), mode, _Guard(mode, stack) if guard else nullcontext():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)

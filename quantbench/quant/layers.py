@@ -54,7 +54,7 @@ def find_layers(module: nn.Module, *example: Tensor) -> list[Layer]:
             layers[call.layer] = Layer(call.layer, call.kind, tuple(sites), _parameters(call), macs)
         return output
 
-    with torch.no_grad(), intercept(module, record):
+    with torch.no_grad(), intercept(module, record, guard=True):
         module(*example)
     return list(layers.values())
 
@@ -67,6 +67,9 @@ def _site(operand: Operand) -> Site:
 def _parameters(call: Call) -> int:
     weights = [o.tensor for o in call.operands if o.is_weight]
     biases = [call.bias] if weights and call.bias is not None else []
+    if call.kind == "matmul":  # what is added may be an activation, and a vector of weights has no channel
+        weights = [o.tensor for o in call.operands if isinstance(o.tensor, nn.Parameter) or o.is_weight]
+        biases = [bias for bias in biases if isinstance(bias, nn.Parameter)]
     return sum(t.numel() for t in (*weights, *biases))
 
 
@@ -76,4 +79,4 @@ def _macs(call: Call, output: Tensor) -> int:
         return output.numel() * first.shape[-1]
     if call.kind.startswith("conv_transpose"):
         return first.numel() * second[0].numel()
-    return output.numel() * second[0].numel()
+    return output.numel() * (second[0].numel() if second.ndim > 1 else second.numel())

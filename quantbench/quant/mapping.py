@@ -50,7 +50,7 @@ def scale_mapping(alpha: Tensor, bits: int) -> Mapping:
     if not bool((alpha >= 0).all()) or not bool(torch.isfinite(alpha).all()):
         raise QuantizationError("a scale range must be finite and not negative")
     high = 2 ** (bits - 1) - 1
-    scale = torch.where(alpha > TINY_RANGE, high / alpha, 0.0)
+    scale = torch.where(alpha > TINY_RANGE, torch.full_like(alpha, high) / alpha, 0.0)
     return Mapping(scale, torch.zeros_like(scale), -high, high)
 
 
@@ -74,13 +74,18 @@ def affine_mapping(beta: Tensor, alpha: Tensor, bits: int) -> Mapping:
     beta, alpha = beta.clamp(max=0), alpha.clamp(min=0)
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     span = alpha - beta
-    scale = torch.where(span > TINY_RANGE, (high - low) / span, 0.0)
+    scale = torch.where(span > TINY_RANGE, torch.full_like(span, high - low) / span, 0.0)
     return Mapping(scale, -torch.round(beta * scale) + low, low, high)
 
 
 def quantize(x: Tensor, mapping: Mapping) -> Tensor:
     """The integers of x, as float32 of x's shape; rounds to nearest, ties to even."""
-    return (torch.round(x * mapping.scale) + mapping.zero_point).clamp_(mapping.low, mapping.high)
+    return _steps(x, mapping).clamp_(mapping.low, mapping.high)
+
+
+def _steps(x: Tensor, mapping: Mapping) -> Tensor:
+    scaled = x * mapping.scale
+    return torch.round(scaled if mapping.symmetric else scaled + mapping.zero_point)
 
 
 def dequantize(q: Tensor, mapping: Mapping) -> Tensor:
@@ -91,7 +96,7 @@ def dequantize(q: Tensor, mapping: Mapping) -> Tensor:
 
 def fake_quantize(x: Tensor, mapping: Mapping) -> Tensor:
     """dequantize(quantize(x)), the simulation of integers in float32 (section 4)."""
-    return dequantize(quantize(x, mapping), mapping)
+    return dequantize(quantize(x, mapping), mapping).to(x.dtype)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -99,9 +104,12 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mapping: Mapping) -> Tensor:
-        steps = torch.round(x * mapping.scale) + mapping.zero_point
-        ctx.save_for_backward((steps >= mapping.low) & (steps <= mapping.high))
-        return dequantize(steps.clamp_(mapping.low, mapping.high), mapping)
+        steps = _steps(x, mapping)
+        # Scale: |x| <= alpha, up to the rounding of x * scale. Affine: the range as nudged to the grid.
+        reached = (x * mapping.scale).abs() - 1e-3 if mapping.symmetric else steps
+        inside = (reached >= mapping.low) & (reached <= mapping.high) & (mapping.scale > 0)
+        ctx.save_for_backward(inside)
+        return dequantize(steps.clamp_(mapping.low, mapping.high), mapping).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:

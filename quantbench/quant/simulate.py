@@ -20,7 +20,7 @@ def simulate(module: nn.Module, mappings: Mapping[str, maps.Mapping]) -> Iterato
     Parameters are quantized once, at their first use. Activations go into scratch memory that is used again by the
     next layer; where gradients are recorded they go into fresh memory, with the straight-through estimator.
     """
-    weights: dict[str, Tensor] = {}
+    weights: dict[tuple[str, int], Tensor] = {}
     scratch = (_Scratch(), _Scratch())
 
     def quantized(operand: Operand, buffer: _Scratch) -> Tensor | None:
@@ -30,9 +30,11 @@ def simulate(module: nn.Module, mappings: Mapping[str, maps.Mapping]) -> Iterato
         if torch.is_grad_enabled():
             return maps.fake_quantize_ste(operand.tensor, mapping)
         if isinstance(operand.tensor, nn.Parameter):
-            if operand.site not in weights:
-                weights[operand.site] = maps.fake_quantize(operand.tensor, mapping)
-            return weights[operand.site]
+            # One site may see several parameters, where control flow chooses between them.
+            key = operand.site, id(operand.tensor)
+            if key not in weights:
+                weights[key] = maps.fake_quantize(operand.tensor, mapping)
+            return weights[key]
         return fake_quantize_into(operand.tensor, mapping, buffer)
 
     def run(call: Call) -> Tensor:
@@ -57,6 +59,7 @@ class _Scratch:
             or memory.numel() < like.numel()
             or memory.dtype != like.dtype
             or memory.device != like.device
+            or memory.is_inference() != torch.is_inference_mode_enabled()
         ):
             self._memory = None  # frees the old memory before the new is asked for
             self._memory = memory = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
@@ -78,9 +81,8 @@ def fake_quantize_into(x: Tensor, mapping: maps.Mapping, scratch: _Scratch) -> T
     for start in range(0, flat.numel(), CHUNK):
         part = memory[start : start + CHUNK]
         torch.mul(flat[start : start + CHUNK], scale, out=part)
-        part.round_()
         if mapping.symmetric:
-            part.clamp_(mapping.low, mapping.high).div_(scale)
+            part.round_().clamp_(mapping.low, mapping.high).div_(scale)
         else:
-            part.add_(zero_point).clamp_(mapping.low, mapping.high).sub_(zero_point).div_(scale)
+            part.add_(zero_point).round_().clamp_(mapping.low, mapping.high).sub_(zero_point).div_(scale)
     return restore(memory)

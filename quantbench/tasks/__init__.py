@@ -1,0 +1,40 @@
+"""The tasks: data, splits and metric."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from quantbench.errors import UserError
+from quantbench.tasks.task import Sample, Task
+
+__all__ = ["TASKS", "Sample", "Task", "load"]
+
+TASKS: dict[str, str] = {
+    "fashion_mnist": "quantbench.tasks.fashion_mnist",
+    "imagenet": "quantbench.tasks.imagenet",
+    "imagenet_photos": "quantbench.tasks.photos",
+}
+"""The module of every task, imported when it is used: its `load(*, calibration_samples, seed, **options)` -> Task."""
+
+
+def load(config: Mapping[str, Any]) -> Task:
+    """The task `config["name"]`; the other keys are the arguments of its loader.
+
+    Raises UserError if there is no such task, if it has no such option, or if its data cannot be had.
+    """
+    options = {str(key): value for key, value in config.items()}
+    name = options.pop("name", None)
+    if name not in TASKS:
+        raise UserError(f"no task {name!r}: there are {', '.join(TASKS)}")
+    loader = import_module(TASKS[name]).load
+    try:
+        inspect.signature(loader).bind(**options)
+    except TypeError as error:
+        raise UserError(
+            f"task {name}: {error}; its options are {', '.join(inspect.signature(loader).parameters)}"
+        ) from None
+    task: Task = loader(**options)
+    return task

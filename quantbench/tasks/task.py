@@ -13,10 +13,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sample:
-    """One raw example. `target` is None where nobody knows the truth; such a sample counts for agreement only."""
+    """One raw example, decoded by `read`. `target` is None where nobody knows it: the sample counts for agreement only."""
 
     id: str
-    inputs: Any
+    read: Callable[[], Any]
     target: Any
 
 

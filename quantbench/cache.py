@@ -1,0 +1,69 @@
+"""Arrays that are expensive to compute, kept on disk under the fingerprint of all that decides them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantbench.assets import cache_folder
+
+Arrays = dict[str, NDArray[Any]]
+
+# What computes the kept values. Another version of any of these files makes its own values.
+SOURCES = ("quant", "networks", "tasks", "methods", "evaluate.py")
+
+
+def recall(kind: str, key: str, make: Callable[[], Arrays]) -> tuple[Arrays, bool]:
+    """The arrays kept as `kind` under `key`, and True; or those that `make` gives, which are kept then, and False.
+
+    A damaged file counts as none. Where the cache cannot be written nothing is kept.
+    """
+    path = cache_folder() / kind / f"{key}.npz"
+    found = _read(path)
+    if found is not None:
+        return found, True
+    arrays = make()
+    _keep(path, arrays)
+    return arrays, False
+
+
+@cache
+def code_version() -> str:
+    """A fingerprint of the source files whose change could change a kept value."""
+    package = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for source in SOURCES:
+        files = [package / source] if source.endswith(".py") else sorted((package / source).glob("*.py"))
+        for file in files:
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def _read(path: Path) -> Arrays | None:
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return {name: kept[name] for name in kept.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def _keep(path: Path, arrays: Arrays) -> None:
+    partial = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
+        with open(descriptor, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        os.replace(partial, path)
+    except OSError:
+        if partial and os.path.exists(partial):
+            os.unlink(partial)

@@ -1,0 +1,152 @@
+"""Reads weights from files and puts them into modules. No file can run code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from quantbench.errors import UserError
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+"""The folder of the checkpoints that are shipped with the package."""
+
+_NAMED = 3  # keys that a message names before it only counts
+_NESTS = ("state_dict", "model")  # where training programs keep the state dict inside a checkpoint
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def seeded(builder: Callable[[], Module], seed: int) -> Module:
+    """The module that `builder` makes, its random weights decided by `seed`; torch's own generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return builder()
+
+
+def restore(
+    module: nn.Module,
+    weights: str,
+    *,
+    seed: int,
+    checkpoint: Callable[[], tuple[Path, str | None]] | None = None,
+    known_as: str = "",
+    rename: Callable[[str], str] = str,
+) -> str:
+    """Put `weights` into a module that `seeded` made, and set it to eval mode; gives what identifies them.
+
+    `weights` is `random` (the module stays as it is), the name `known_as` (the file that `checkpoint` gives, with its
+    sha256 in hex or None), or the path of a file. `rename` maps the keys of the file `known_as` to the module's; a
+    file whose keys are the module's already is loaded as it is. Raises UserError if the weights cannot be used.
+    """
+    module.eval()
+    if weights == "random":
+        return f"random:{seed}"
+    path, sha256 = checkpoint() if checkpoint is not None and weights == known_as else (_path(weights, known_as), None)
+    state, found = read(path, sha256)
+    if not state.keys() <= module.state_dict().keys():
+        state = {rename(key): tensor for key, tensor in state.items()}
+    load_into(module, state, path)
+    return f"sha256:{found}"
+
+
+def shipped(name: str, folder: Path = WEIGHTS) -> tuple[Path, str]:
+    """The file of the weights that come with the package, and its sha256 in hex. Raises UserError if there is none."""
+    path = folder / f"{name}.safetensors"
+    try:
+        record = json.loads(path.with_suffix(".json").read_text())
+        return path, str(record["sha256"])
+    except FileNotFoundError as error:
+        raise UserError(f"no weights of {name} are shipped: give model.weights=FILE or model.weights=random") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path.with_suffix('.json')} is damaged ({error!r}); install quantbench anew") from error
+
+
+def read(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], str]:
+    """The state dict in a .safetensors, .pth, .pt or .bin file, on the CPU, and the sha256 of the file in hex.
+
+    If `sha256` is given (in full or its first digits) the file must have it. Raises UserError if the file is missing,
+    damaged, or a pickle that holds anything but tensors in plain containers.
+    """
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"the weights {path} cannot be read ({error.strerror})") from error
+    if sha256 is not None and not found.startswith(sha256):
+        raise UserError(f"{path} is damaged: its sha256 is {found[:16]}..., not {sha256[:16]}...; get it anew")
+    return _tensors(_parse(path), path), found
+
+
+def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load a state dict that must fit the module exactly; UserError naming the first keys that do not."""
+    own = module.state_dict()
+    # Files from before torch 0.4.1 lack these counters, which nothing in eval mode reads.
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in own]
+    differing = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    problems = [
+        f"{len(keys)} {what} ({', '.join(keys[:_NAMED])}{', ...' if len(keys) > _NAMED else ''})"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", differing))
+        if keys
+    ]
+    if problems:
+        raise UserError(f"{path} does not fit the network: {'; '.join(problems)} of {len(own)} tensors")
+    module.load_state_dict(state, strict=False)
+
+
+def _path(weights: str, known_as: str) -> Path:
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        known = f"{known_as}, " if known_as else ""
+        raise UserError(f"model.weights={weights}: no such file; it must be {known}random or the path of a checkpoint")
+    return path
+
+
+def _parse(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({_line(error)}); get it anew") from error
+    if path.suffix not in {".pth", ".pt", ".bin"}:
+        raise UserError(f"{path} must be a .safetensors, .pth, .pt or .bin file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} is damaged or holds more than tensors, which could run code: it was not loaded; "
+            "save its state dict as .safetensors"
+        ) from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        # What torch.load raises on damage depends on the byte that is damaged.
+        raise UserError(f"{path} is damaged ({_line(error)}); get it anew") from error
+
+
+def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
+    for nest in _NESTS:
+        if isinstance(state, Mapping) and isinstance(state.get(nest), Mapping):
+            state = state[nest]
+    if not isinstance(state, Mapping) or not state:
+        raise UserError(f"{path} holds no state dict")
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise UserError(f"{path} holds no state dict: {key!r} is a {type(value).__name__}, not a tensor")
+    return dict(state)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,164 @@
+"""What the cells of a network share: the float network, its data, its fp32 outputs and its histograms.
+
+Network and data are loaded once a process; outputs and histograms are computed once and kept on disk, so that every
+calibrator, bit width and granularity, today and tomorrow, needs no further float pass.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from quantbench import networks, tasks
+from quantbench.cache import Arrays, code_version, recall
+from quantbench.cell import Cell, fingerprint
+from quantbench.evaluate import Inputs, predict
+from quantbench.methods.ptq import collect
+from quantbench.networks.network import Network
+from quantbench.quant.fold import fold_batch_norm
+from quantbench.quant.histogram import Histogram
+from quantbench.quant.layers import Layer, find_layers
+from quantbench.tasks.task import Task
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The float network with its data. `key` fingerprints all that decides its outputs but the samples."""
+
+    network: Network
+    task: Task
+    evaluation: Inputs
+    calibration: Inputs
+    batch_size: int
+    device: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The module to quantize, its layers, and the (layer, normalization) pairs that were folded into it."""
+
+    module: nn.Module
+    layers: list[Layer]
+    folded: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Pass(Generic[T]):
+    """What a float pass over the samples gave, the seconds that it took, and whether it ran now or was kept."""
+
+    result: T
+    seconds: float
+    kept: bool
+
+
+def load_reference(cell: Cell) -> Reference:
+    """The float network of a cell with its data, shared by all cells of this process that differ in the scheme only.
+
+    Raises:
+        UserError: weights or data cannot be had.
+    """
+    shared = {key: getattr(cell, key) for key in ("model", "task", "seed", "limit", "batch_size", "device")}
+    return _load(json.dumps(shared, sort_keys=True))
+
+
+@lru_cache(maxsize=1)
+def _load(shared: str) -> Reference:
+    parts = json.loads(shared)
+    network = networks.load({**parts["model"], "seed": parts["seed"]})
+    network.module.to(parts["device"])
+    task = tasks.load({**parts["task"], "seed": parts["seed"]})
+    decisive = {
+        "model": parts["model"],
+        "weights": network.weights,
+        "preprocessing": network.preprocessing,
+        "task": {name: value for name, value in parts["task"].items() if name != "calibration_samples"},
+        "batch_size": parts["batch_size"],
+        "device": parts["device"],
+        "code": code_version(),
+        "torch": torch.__version__,
+    }
+    evaluation = Inputs(network, _subset(task.evaluation, parts["limit"]))
+    calibration = Inputs(network, task.calibration)
+    return Reference(
+        network, task, evaluation, calibration, parts["batch_size"], parts["device"], fingerprint(decisive)
+    )
+
+
+@lru_cache(maxsize=2)
+def prepare(reference: Reference, fold_bn: bool) -> Prepared:
+    """Fold batch normalization, if asked, and find the layers; needs no data."""
+    module = reference.network.module
+    example = [tensor.to(reference.device) for tensor in reference.network.example]
+    folded: list[tuple[str, str]] = []
+    if fold_bn:
+        module, folded = fold_batch_norm(module, *example)
+    return Prepared(module, find_layers(module, *example), folded)
+
+
+@lru_cache(maxsize=1)
+def fp32_outputs(reference: Reference) -> Pass[Tensor]:
+    """The float network's outputs for the evaluation samples: float32 [n, ...] on the CPU."""
+
+    def make() -> Arrays:
+        began = time.perf_counter()
+        module, inputs = reference.network.module, reference.evaluation
+        outputs = predict(module, inputs, reference.batch_size, reference.device, "fp32")
+        return {"outputs": outputs.numpy(), "seconds": np.array(time.perf_counter() - began)}
+
+    arrays, kept = recall("fp32", _key(reference, reference.evaluation), make)
+    return Pass(torch.from_numpy(arrays["outputs"]), float(arrays["seconds"]), kept)
+
+
+@lru_cache(maxsize=2)
+def histograms(reference: Reference, fold_bn: bool) -> Pass[Mapping[str, Histogram]]:
+    """The histogram of every activation site over the calibration samples."""
+
+    def make() -> Arrays:
+        began = time.perf_counter()
+        module = prepare(reference, fold_bn).module
+        batches = reference.calibration.batches(reference.batch_size, reference.device, "calibration")
+        return {**_packed(collect(module, batches)), "seconds": np.array(time.perf_counter() - began)}
+
+    arrays, kept = recall("histograms", _key(reference, reference.calibration, fold_bn), make)
+    return Pass(_unpacked(arrays), float(arrays["seconds"]), kept)
+
+
+def forget() -> None:
+    """Drop what this process keeps in memory; what is on disk stays."""
+    for cached in (_load, prepare, fp32_outputs, histograms):
+        cached.cache_clear()
+
+
+def _key(reference: Reference, inputs: Inputs, *more: Any) -> str:
+    return fingerprint([reference.key, [sample.id for sample in inputs.samples], *more])
+
+
+def _packed(by_site: Mapping[str, Histogram]) -> Arrays:
+    return {
+        "sites": np.array(list(by_site)),
+        "counts": np.stack([h.counts for h in by_site.values()]),
+        "frames": np.array([(h.width, h.low, h.high) for h in by_site.values()]),
+    }
+
+
+def _unpacked(arrays: Arrays) -> dict[str, Histogram]:
+    rows = zip(arrays["sites"], arrays["counts"], arrays["frames"], strict=True)
+    return {str(site): Histogram(counts, *(float(value) for value in frame)) for site, counts, frame in rows}
+
+
+def _subset(samples: Sequence[Any], limit: int | None) -> Sequence[Any]:
+    """`limit` samples spread evenly over all, so that data sorted by class keep every class."""
+    if limit is None or limit >= len(samples):
+        return samples
+    return [samples[i * len(samples) // limit] for i in range(limit)]

@@ -1,0 +1,58 @@
+"""What the classification tasks share: top-1 accuracy a sample, seeded draws, photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from quantbench.errors import UserError
+
+
+def top1(outputs: Tensor, targets: Sequence[Any]) -> NDArray[np.float64]:
+    """Top-1 accuracy in points for each sample: 100 or 0, NaN where the target is None.
+
+    `outputs` are logits [N, classes] of any float type, `targets` N class indices. Of equal logits, which quantized
+    networks often have, the first counts; a row that holds a NaN is wrong. Raises UserError if a target is not one of
+    the network's classes or there are no samples.
+    """
+    if outputs.ndim != 2 or len(outputs) != len(targets):
+        raise ValueError(f"outputs of shape {tuple(outputs.shape)} for {len(targets)} targets")
+    if not len(targets):
+        raise UserError("top-1 of no samples: the data set is empty")
+    classes = outputs.shape[1]
+    for position, target in enumerate(targets):
+        if target is not None and not 0 <= target < classes:
+            raise UserError(f"sample {position} has the label {target}, but the network has {classes} classes")
+    truth = np.array([np.nan if target is None else target for target in targets], np.float64)
+    return np.where(np.isnan(truth), np.nan, 100.0 * (np.array(predicted_class(outputs)) == truth))
+
+
+def predicted_class(outputs: Tensor) -> list[int]:
+    """The class index with the largest of the logits [N, classes]: the first of equal ones, -1 where one is NaN."""
+    logits = outputs.detach().cpu().double().numpy()
+    return [int(index) for index in np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))]
+
+
+def draw(available: int, count: int, seed: int, what: str) -> list[int]:
+    """`count` different indices below `available`, drawn by `seed`; a larger draw begins with the smaller one.
+
+    Raises UserError if there are not as many, or if `count` is not positive.
+    """
+    if not 0 < count <= available:
+        raise UserError(f"task.calibration_samples={count} must be from 1 to {available}, the number of {what}")
+    return [int(index) for index in np.random.default_rng(seed).permutation(available)[:count]]
+
+
+def read_photo(path: Path) -> NDArray[np.uint8]:
+    """A photo as uint8 [H, W, 3] RGB. Raises UserError if the file cannot be decoded."""
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} is not a readable photo ({error}); replace or remove it") from error
