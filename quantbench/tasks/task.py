@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sample:
-    """One raw example, decoded by `read`. `target` is None where nobody knows it: the sample counts for agreement only."""
+    """One raw example, that `read` decodes. `target` is None where nobody knows it; it counts for agreement only."""
 
     id: str
     read: Callable[[], Any]
