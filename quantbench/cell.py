@@ -64,7 +64,7 @@ def cell_from_config(config: Mapping[str, Any], cuda_available: bool) -> Cell:
     """
     activations = _boolean(config, "activations")
     return Cell(
-        suite=str(config["suite"]),
+        suite=str(config["suite"]["name"]),
         model=dict(config["model"]),
         task=dict(config["task"]),
         calib=_calib(config["calib"]) if activations else None,

@@ -64,10 +64,11 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class Composed:
-    """A checked request: the configuration of its first job, and whether it is a sweep."""
+    """A checked request: the configuration of its first job, whether it is a sweep, and what a file sweeps over."""
 
     config: DictConfig
     multirun: bool
+    params: dict[str, str]
 
 
 def compose_checked(arguments: argparse.Namespace) -> Composed:
@@ -92,13 +93,20 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
         swept = next((override.input_line for override in overrides if override.is_sweep_override()), None)
         if swept and not multirun:
             raise UserError(f"{swept} is a sweep: {'give one value' if arguments.cfg or arguments.info else 'add -m'}")
+        params: dict[str, str] = {}
         if multirun:
             # A sweep may stand in a YAML file too; the command line wins there.
-            params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create())
-            assert isinstance(params, dict)
-            overrides = _parse_overrides([f"{key!s}={value!s}" for key, value in params.items()]) + overrides
+            listed = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create(), resolve=True)
+            assert isinstance(listed, dict)
+            params = {str(key): _written(value) for key, value in listed.items()}
+            overrides = _parse_overrides([f"{key}={value}" for key, value in params.items()]) + overrides
             config, *_ = [_compose(name, variant) for variant in _variants(overrides)]
-    return Composed(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), multirun)
+    return Composed(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), multirun, params)
+
+
+def _written(value: object) -> str:
+    """A value of YAML as an override spells it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _parse_overrides(texts: Sequence[str]) -> list[Override]:

@@ -121,10 +121,10 @@ def test_run_sweeps_what_a_file_lists(jobs, tmp_path, capsys):
     (tmp_path / "experiment").mkdir()
     text = "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      calib: {}\n"
     (tmp_path / "experiment" / "mine.yaml").write_text(text.format("max,mse"))
-    assert cli.main(["run", "--config-dir", ".", "+experiment=mine"]) == 0
+    assert cli.main(["run", "--config-dir", ".", "experiment=mine"]) == 0
     assert [job[2] for job in jobs.seen] == ["max", "mse"]
     (tmp_path / "experiment" / "mine.yaml").write_text(text.format("max,entrpy"))
-    assert "did you mean entropy?" in refused(capsys, "run", "--config-dir", ".", "+experiment=mine")
+    assert "did you mean entropy?" in refused(capsys, "run", "--config-dir", ".", "experiment=mine")
 
 
 def test_cfg_shows_the_configuration_and_runs_nothing(jobs, capsys):
@@ -142,7 +142,7 @@ def test_cfg_shows_the_configuration_and_runs_nothing(jobs, capsys):
         (["modle=resnet18"], "no override modle: did you mean model?"),
         (["weight_bit=4"], "no override weight_bit: did you mean weight_bits?"),
         (["+limits=4"], "no override limits: did you mean limit?"),
-        (["+experiment=table5"], "no override experiment: there are: "),
+        (["experiment=table9"], "no experiment table9: did you mean table"),
         (["calib.percentile=99.9"], "no override calib.percentile: only with calib=percentile"),
         (["-m", "calib=percentile,max", "calib.percentile=99.9"], "only with calib=percentile"),
         (["calib=max,mse"], "calib=max,mse is a sweep: add -m"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import runpy
 import sys
 from pathlib import Path
@@ -24,20 +25,29 @@ def compose(*arguments: str):
 def test_every_file_composes_and_describes_itself(group, choice):
     config = compose(f"{group}={choice}")
     file = GROUPS[group][choice]
-    if group != "granularity":
-        assert config[group].name == choice
     assert describe(file)
-    assert set(yaml.safe_load(file.read_text())) - {"defaults"} == set(config[group])
+    keys = set(yaml.safe_load(file.read_text())) - {"defaults"}
+    if group == "experiment":
+        assert keys - {"hydra"} <= set(config)
+        return
+    assert keys == set(config[group])
+    if choice.startswith("percentile_"):
+        digits = choice.removeprefix("percentile_").replace("_", ".")
+        assert (config.calib.name, config.calib.percentile) == ("percentile", float(digits))
+    elif group != "granularity":
+        assert config[group].name == choice
 
 
 def test_defaults():
     config = compose()
-    assert {group: config[group].name for group in defaults() if group != "granularity"} == {
+    named = [group for group in defaults() if group not in ("granularity", "experiment")]
+    assert {group: config[group].name for group in named} == {
         "task": "fashion_mnist",
         "model": "resnet20_fashion",
         "calib": "max",
         "method": "ptq",
         "backend": "simulate",
+        "suite": "desk",
     }
     assert config.granularity.weight == "per_channel"
     assert (config.weight_bits, config.activation_bits, config.mapping, config.seed) == (8, 8, "scale", 0)
@@ -59,9 +69,19 @@ def test_an_experiment_chooses_a_model_and_so_its_task(tmp_path):
     (tmp_path / "experiment").mkdir()
     text = "# @package _global_\ndefaults:\n  - override /model: efficientnet_lite0\nweight_bits: 4\n"
     (tmp_path / "experiment" / "mine.yaml").write_text(text)
-    config = compose("--config-dir", str(tmp_path), "+experiment=mine")
+    config = compose("--config-dir", str(tmp_path), "experiment=mine")
     assert (config.model.name, config.task.name, config.weight_bits) == ("efficientnet_lite0", "imagenet_photos", 4)
-    assert compose("--config-dir", str(tmp_path), "+experiment=mine", "task=imagenet").task.name == "imagenet"
+    assert compose("--config-dir", str(tmp_path), "experiment=mine", "task=imagenet").task.name == "imagenet"
+
+
+@pytest.mark.parametrize(("table", "cells"), [("table3", 12), ("table4", 3), ("table5", 18)])
+def test_an_experiment_sweeps_over_the_suite(table, cells):
+    composed = compose_checked(parse_arguments(["-m", f"experiment={table}", "suite=desk"]))
+    params = composed.params
+    assert composed.multirun
+    assert params["model"] == "resnet20_fashion,mobilenet_v2_fashion,efficientnet_lite0"
+    assert math.prod(len(values.split(",")) for values in params.values()) == cells
+    assert composed.config.activations == (table == "table5")
 
 
 def test_a_sweep_gives_the_first_configuration():

@@ -9,6 +9,7 @@ from typing import Any
 
 from quantbench.errors import UserError
 from quantbench.networks.network import Network
+from quantbench.networks.settle import settle_batch_norm
 
 __all__ = ["FAMILIES", "Network", "load"]
 
@@ -36,4 +37,6 @@ def load(config: Mapping[str, Any]) -> Network:
         known = ", ".join(inspect.signature(loader).parameters)
         raise UserError(f"family {family} of networks: {error}; its options are {known}") from None
     network: Network = loader(**options)
+    if network.weights.startswith("random:"):
+        settle_batch_norm(network.module, network.example, int(options.get("seed", 0)))
     return network

@@ -1,0 +1,30 @@
+"""Makes a network with random weights behave like a trained one, as far as sizes go."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+SAMPLES = 4
+
+
+def settle_batch_norm(module: nn.Module, example: tuple[Tensor, ...], seed: int) -> None:
+    """Set the running statistics of every batch normalization to those of noise that `seed` draws.
+
+    With the statistics of a new module, 0 and 1, activations shrink from layer to layer until nothing is left to
+    quantize: a structure run would say nothing of noise, and zeros are quantized faster than values.
+    """
+    norms = [child for child in module.modules() if isinstance(child, _BatchNorm) and child.track_running_stats]
+    if not norms or not example[0].is_floating_point():
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # the plain average, here of one batch
+        norm.reset_running_stats()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        module.train()(torch.randn(SAMPLES, *example[0].shape[1:]))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    module.eval()
