@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,16 +21,16 @@ from quantbench.assets import cache_folder
 Arrays = dict[str, NDArray[Any]]
 
 # What computes the kept values. Another version of any of these files makes its own values.
-SOURCES = ("quant", "networks", "tasks", "methods", "evaluate.py")
+SOURCES = ("quant", "networks", "tasks", "methods", "evaluate.py", "reference.py", "cache.py")
 
 
-def recall(kind: str, key: str, make: Callable[[], Arrays]) -> tuple[Arrays, bool]:
-    """The arrays kept as `kind` under `key`, and True; or those that `make` gives, which are kept then, and False.
+def recall(kind: str, key: str, names: tuple[str, ...], make: Callable[[], Arrays]) -> tuple[Arrays, bool]:
+    """The arrays called `names` kept as `kind` under `key`, and True; or what `make` gives, which is kept, and False.
 
     A damaged file counts as none. Where the cache cannot be written nothing is kept.
     """
     path = cache_folder() / kind / f"{key}.npz"
-    found = _read(path)
+    found = _read(path, names)
     if found is not None:
         return found, True
     arrays = make()
@@ -42,18 +44,18 @@ def code_version() -> str:
     package = Path(__file__).resolve().parent
     digest = hashlib.sha256()
     for source in SOURCES:
-        files = [package / source] if source.endswith(".py") else sorted((package / source).glob("*.py"))
+        files = [package / source] if source.endswith(".py") else sorted((package / source).rglob("*.py"))
         for file in files:
             digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
-def _read(path: Path) -> Arrays | None:
+def _read(path: Path, names: tuple[str, ...]) -> Arrays | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        return None
+            return {name: kept[name] for name in names}
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error, struct.error):
+        return None  # what a damaged file raises depends on the byte that is damaged
 
 
 def _keep(path: Path, arrays: Arrays) -> None:

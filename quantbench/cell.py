@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from quantbench.errors import UserError
@@ -17,6 +19,8 @@ SCHEMA = 1
 GRANULARITIES = ("per_channel", "per_tensor")
 MAPPINGS = ("scale", "affine")
 DEVICES = ("auto", "cpu", "cuda")
+METHODS = ("ptq",)
+BACKENDS = ("simulate",)
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,12 @@ class Cell:
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that name the cell's files."""
-        return fingerprint({"schema": SCHEMA, **asdict(self)})
+        """Twelve hexadecimal digits that name the cell's files, of all that decides its figures: the suite does not."""
+        decisive = {"schema": SCHEMA, **asdict(self), "task": dict(self.task)}
+        del decisive["suite"]
+        if self.activation_bits is None:
+            decisive["task"].pop("calibration_samples", None)
+        return fingerprint(decisive)
 
 
 def fingerprint(value: Any) -> str:
@@ -63,10 +71,13 @@ def cell_from_config(config: Mapping[str, Any], cuda_available: bool) -> Cell:
         UserError: a value is out of range or of the wrong kind; the message names its key.
     """
     activations = _boolean(config, "activations")
+    for group in ("model", "task", "calib", "method", "backend", "suite"):
+        if "name" not in config[group]:
+            raise UserError(f"{group}.name is missing: write `name: ...` into the file of this {group}")
     return Cell(
         suite=str(config["suite"]["name"]),
-        model=dict(config["model"]),
-        task=dict(config["task"]),
+        model=_model(config["model"]),
+        task=_task(config["task"]),
         calib=_calib(config["calib"]) if activations else None,
         weight_granularity=_choice(config["granularity"], "weight", GRANULARITIES, "granularity.weight"),
         weight_bits=_integer(config, "weight_bits", 2, 8),
@@ -74,13 +85,32 @@ def cell_from_config(config: Mapping[str, Any], cuda_available: bool) -> Cell:
         mapping=_choice(config, "mapping", MAPPINGS),
         fold_bn=_boolean(config, "fold_bn"),
         skip_layers=_names(config, "skip_layers"),
-        method=str(config["method"]["name"]),
-        backend=str(config["backend"]["name"]),
+        method=_choice(config["method"], "name", METHODS, "method"),
+        backend=_choice(config["backend"], "name", BACKENDS, "backend"),
         seed=_integer(config, "seed", 0, 2**31 - 1),
         limit=None if config["limit"] is None else _integer(config, "limit", 1, None),
         batch_size=_integer(config, "batch_size", 1, None),
         device=_device(config, cuda_available),
     )
+
+
+def _model(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The model's group; a file of weights is named by its content too, so that another file is another cell."""
+    path = Path(str(model.get("weights"))).expanduser()
+    if not path.is_file():
+        return dict(model)
+    with path.open("rb") as file:
+        return {**model, "weights": str(path.absolute()), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _task(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The task's group; a folder of data is named by its absolute path."""
+    checked = dict(task)
+    if "calibration_samples" in task:
+        _integer({"task.calibration_samples": task["calibration_samples"]}, "task.calibration_samples", 1, None)
+    if task.get("path") is not None:
+        checked["path"] = str(Path(str(task["path"])).expanduser().absolute())
+    return checked
 
 
 def _integer(config: Mapping[str, Any], key: str, low: int, high: int | None) -> int:
@@ -99,15 +129,20 @@ def _boolean(config: Mapping[str, Any], key: str) -> bool:
 
 
 def _choice(config: Mapping[str, Any], key: str, choices: tuple[str, ...], shown: str | None = None) -> str:
-    value = config[key]
+    value = config.get(key)
     if value not in choices:
         raise UserError(f"{shown or key}={value}: must be one of {', '.join(choices)}")
     return str(value)
 
 
 def _calib(calib: Mapping[str, Any]) -> Mapping[str, Any]:
-    _choice(calib, "name", tuple(CALIBRATORS), "calib")
-    if calib["name"] != "percentile":
+    name = _choice(calib, "name", tuple(CALIBRATORS), "calib")
+    known = list(inspect.signature(CALIBRATORS[name]).parameters)[2:]
+    if unknown := sorted(set(calib) - {"name", *known}):
+        raise UserError(
+            f"calib.{unknown[0]}: calib={name} has {'only ' + ', '.join(known) if known else 'no parameter'}"
+        )
+    if name != "percentile":
         return dict(calib)
     value = calib.get("percentile")
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 100:
@@ -117,9 +152,9 @@ def _calib(calib: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
     value = config[key]
-    if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise UserError(f"{key}={value}: must be a list of layer names, such as '{key}=[conv1,fc]'")
-    return tuple(value)
+    return tuple(sorted(set(value)))
 
 
 def _device(config: Mapping[str, Any], cuda_available: bool) -> str:

@@ -1,7 +1,11 @@
-"""The one exception whose text is written for the person at the terminal."""
+"""The exceptions whose texts are written for the person at the terminal."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
     """What the user gave cannot be used. The message is one line that says what to do; the exit code is 2."""
+
+
+class Halt(BaseException):
+    """Nothing more can be done in this run. Not an Exception, so that no sweep goes on after it."""

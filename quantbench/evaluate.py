@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from quantbench.errors import UserError
 from quantbench.networks.network import Network
 from quantbench.progress import track
+from quantbench.quant.errors import QuantizationError
+from quantbench.quant.observe import observe
 from quantbench.tasks.task import Sample
 
 # Preprocessed inputs up to this many bytes are kept, so that several passes decode once.
@@ -17,15 +19,15 @@ KEPT_BYTES = 1 << 30
 
 
 class Inputs:
-    """The preprocessed inputs of samples, decoded on first use and kept where they are small."""
+    """The preprocessed inputs of samples, decoded on first use; with `keep`, kept where they are small."""
 
-    def __init__(self, network: Network, samples: Sequence[Sample]) -> None:
+    def __init__(self, network: Network, samples: Sequence[Sample], keep: bool = False) -> None:
         """Decode nothing yet."""
         self.samples = samples
-        self._network = network
+        self.network = network
         self._kept: dict[int, Tensor] = {}
         size = sum(t.numel() * t.element_size() for t in network.example)
-        self._keep = size * len(samples) <= KEPT_BYTES
+        self._keep = keep and size * len(samples) <= KEPT_BYTES
 
     def batches(self, size: int, device: str, label: str) -> Iterator[Tensor]:
         """Stacked inputs in the order of the samples, with a progress bar."""
@@ -37,7 +39,7 @@ class Inputs:
     def _input(self, index: int) -> Tensor:
         if index in self._kept:
             return self._kept[index]
-        tensor = self._network.preprocess(self.samples[index].read())
+        tensor = self.network.preprocess(self.samples[index].read())
         if self._keep:
             self._kept[index] = tensor
         return tensor
@@ -47,20 +49,26 @@ def predict(module: nn.Module, inputs: Inputs, batch_size: int, device: str, lab
     """The outputs of all samples, float32 [n, ...] on the CPU.
 
     Raises:
-        UserError: an output is NaN or infinite; the message names the sample.
+        UserError: an output is NaN or infinite; the message names the first sample and site where one is.
     """
     with torch.inference_mode():
         outputs = torch.cat([module(batch).float().cpu() for batch in inputs.batches(batch_size, device, label)])
     broken = ~torch.isfinite(outputs.flatten(1)).all(1)
     if bool(broken.any()):
-        first = inputs.samples[int(broken.nonzero()[0])].id
+        first = inputs.samples[int(broken.nonzero()[0])]
+        where = _first_non_finite_site(module, Inputs(inputs.network, [first]), device)
         raise UserError(
-            f"{label}: the network's output is NaN or infinite for {int(broken.sum())} samples, first {first}"
+            f"{label}: the output is NaN or infinite for {int(broken.sum())} of {len(outputs)} samples, first for "
+            f"{first.id}; it comes up at {where}"
         )
     return outputs
 
 
-def signal_to_noise(reference: Tensor, outputs: Tensor) -> Tensor:
-    """10 log10(sum reference^2 / sum (reference - outputs)^2) over all but the first dimension: float64 [n] in dB."""
-    reference, outputs = reference.double().flatten(1), outputs.double().flatten(1)
-    return 10 * torch.log10(reference.square().sum(1) / (reference - outputs).square().sum(1))
+def _first_non_finite_site(module: nn.Module, one: Inputs, device: str) -> str:
+    """Where a NaN or an infinity first enters a layer, in words."""
+    try:
+        with torch.inference_mode(), observe(module):
+            module(next(one.batches(1, device, "")))
+    except QuantizationError as error:
+        return str(error)
+    return "the network's output, after its last layer"

@@ -11,6 +11,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+import torch
+
 PACKAGES = ("quantbench", "torch", "torchvision", "timm", "transformers", "numpy", "scipy", "pillow", "hydra-core")
 
 
@@ -39,14 +41,18 @@ def git_revision() -> str | None:
         return None
 
 
-def reset_peak_memory() -> None:
-    """Start a new measurement of peak memory, where the system can (Linux)."""
+def reset_peak_memory(device: str = "cpu") -> None:
+    """Start a new measurement of peak memory, where the system can (Linux, CUDA)."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory_mb() -> float:
-    """The largest resident memory of this process in MB (2^20 bytes), since the last reset where there is one."""
+def peak_memory_mb(device: str = "cpu") -> float:
+    """The largest resident memory of this process, or memory taken on the GPU, since the last reset: in 2^20 bytes."""
+    if device == "cuda":
+        return float(torch.cuda.max_memory_allocated()) / 2**20
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -25,7 +25,7 @@ class Row:
     change_high: float | None = None
     relative_change: float | None = None  # change / fp32
     agreement: float | None = None  # percent of evaluated samples with the same prediction, unlabelled ones included
-    sqnr_db: float | None = None  # signal to quantization noise of the outputs
+    sqnr_db: float | None = None  # 10 log10(signal / noise) of the outputs, energies summed over all samples
     calib: str | None = None  # empty where activations stay in float
     percentile: float | None = None
     weight_granularity: str | None = None
@@ -33,6 +33,7 @@ class Row:
     activation_bits: int | None = None
     mapping: str | None = None
     fold_bn: bool | None = None
+    skip_layers: str | None = None  # the patterns, separated by spaces
     method: str | None = None
     backend: str | None = None
     seed: int | None = None
@@ -43,6 +44,7 @@ class Row:
     seconds_calibrate: float | None = None
     seconds_fp32: float | None = None
     seconds_quantized: float | None = None
+    seconds: float | None = None  # of this cell in all; less than its passes where some were kept from before
     peak_memory_mb: float | None = None
     device: str | None = None
     isa: str | None = None

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from quantbench import networks, tasks
 from quantbench.cache import Arrays, code_version, recall
 from quantbench.cell import Cell, fingerprint
+from quantbench.doctor import isa
 from quantbench.evaluate import Inputs, predict
 from quantbench.methods.ptq import collect
 from quantbench.networks.network import Network
+from quantbench.provenance import versions
 from quantbench.quant.fold import fold_batch_norm
 from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import Layer, find_layers
@@ -74,8 +76,11 @@ def load_reference(cell: Cell) -> Reference:
 
 @lru_cache(maxsize=1)
 def _load(shared: str) -> Reference:
+    for cached in (prepare, fp32_outputs, histograms):
+        cached.cache_clear()  # nothing of the network before is needed any more
     parts = json.loads(shared)
-    network = networks.load({**parts["model"], "seed": parts["seed"]})
+    model = {key: value for key, value in parts["model"].items() if key != "sha256"}
+    network = networks.load({**model, "seed": parts["seed"]})
     network.module.to(parts["device"])
     task = tasks.load({**parts["task"], "seed": parts["seed"]})
     decisive = {
@@ -86,9 +91,11 @@ def _load(shared: str) -> Reference:
         "batch_size": parts["batch_size"],
         "device": parts["device"],
         "code": code_version(),
-        "torch": torch.__version__,
+        "versions": versions(),
+        "isa": isa(),
+        "threads": torch.get_num_threads(),
     }
-    evaluation = Inputs(network, _subset(task.evaluation, parts["limit"]))
+    evaluation = Inputs(network, _subset(task.evaluation, parts["limit"]), keep=True)
     calibration = Inputs(network, task.calibration)
     return Reference(
         network, task, evaluation, calibration, parts["batch_size"], parts["device"], fingerprint(decisive)
@@ -116,7 +123,7 @@ def fp32_outputs(reference: Reference) -> Pass[Tensor]:
         outputs = predict(module, inputs, reference.batch_size, reference.device, "fp32")
         return {"outputs": outputs.numpy(), "seconds": np.array(time.perf_counter() - began)}
 
-    arrays, kept = recall("fp32", _key(reference, reference.evaluation), make)
+    arrays, kept = recall("fp32", _key(reference, reference.evaluation), ("outputs", "seconds"), make)
     return Pass(torch.from_numpy(arrays["outputs"]), float(arrays["seconds"]), kept)
 
 
@@ -130,7 +137,8 @@ def histograms(reference: Reference, fold_bn: bool) -> Pass[Mapping[str, Histogr
         batches = reference.calibration.batches(reference.batch_size, reference.device, "calibration")
         return {**_packed(collect(module, batches)), "seconds": np.array(time.perf_counter() - began)}
 
-    arrays, kept = recall("histograms", _key(reference, reference.calibration, fold_bn), make)
+    names = ("sites", "counts", "frames", "seconds")
+    arrays, kept = recall("histograms", _key(reference, reference.calibration, fold_bn), names, make)
     return Pass(_unpacked(arrays), float(arrays["seconds"]), kept)
 
 
@@ -141,7 +149,7 @@ def forget() -> None:
 
 
 def _key(reference: Reference, inputs: Inputs, *more: Any) -> str:
-    return fingerprint([reference.key, [sample.id for sample in inputs.samples], *more])
+    return fingerprint([reference.key, [(sample.id, sample.version) for sample in inputs.samples], *more])
 
 
 def _packed(by_site: Mapping[str, Histogram]) -> Arrays:

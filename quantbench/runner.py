@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import traceback
@@ -12,16 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from quantbench import store
 from quantbench.cell import Cell, cell_from_config
 from quantbench.doctor import isa
-from quantbench.errors import UserError
-from quantbench.evaluate import predict, signal_to_noise
+from quantbench.errors import Halt, UserError
+from quantbench.evaluate import predict
 from quantbench.methods.ptq import Quantization, quantize
 from quantbench.provenance import git_revision, peak_memory_mb, reset_peak_memory, versions
 from quantbench.quant.calibrators import CALIBRATORS, Calibrator
@@ -36,25 +39,43 @@ from quantbench.stats import paired_change
 def run_job(config: DictConfig) -> None:
     """Hydra's job: measure one cell, store its record and note it in the run's list.
 
-    A cell that fails becomes a record with its error, so that a sweep goes on; a cell that is finished already is not
-    measured again unless `force`.
+    A cell that fails becomes a record with its error, so that a sweep goes on; a finished cell is measured again only
+    with `force`, and a failure then leaves it as it was.
 
     Raises:
-        UserError: the results folder cannot be written.
+        Halt: the results folder cannot be written, so that nothing more can be kept.
     """
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     results, run = Path(settings["results_dir"]), os.environ.get("QUANTBENCH_RUN", "direct")
     try:
+        store.note_in_run(results, run, _attempt(settings, results))
+    except store.Unwritable as error:
+        raise Halt(str(error)) from error
+
+
+def _attempt(settings: dict[str, Any], results: Path) -> dict[str, Any]:
+    """Measure the cell of a config unless its record is there; what the run's list shall say of it."""
+    try:
         cell = cell_from_config(settings, torch.cuda.is_available())
     except UserError as error:
-        store.note_in_run(results, run, {"invalid": str(error)})
-        return
-    finished = store.read_row(results, cell.hash)
-    if finished is None or finished.status != "ok" or settings["force"]:
-        store.write_record(results, measure(cell))
-        store.note_in_run(results, run, {"cell": cell.hash})
-    else:
-        store.note_in_run(results, run, {"cell": cell.hash, "found": True})
+        return {"invalid": str(error)}
+    finished = _finished(results, cell)
+    if finished and settings["force"] is not True:
+        return {"cell": cell.hash, "found": True}
+    record = measure(cell)
+    if finished and record.row.status != "ok":
+        return {"cell": cell.hash, "found": True, "invalid": f"measured again in vain: {record.row.error}"}
+    store.write_record(results, record)
+    return {"cell": cell.hash}
+
+
+def _finished(results: Path, cell: Cell) -> bool:
+    """Whether a sound record of the cell is there; a damaged one is measured again."""
+    try:
+        row = store.read_row(results, cell.hash)
+    except UserError:
+        return False
+    return row is not None and row.status == "ok"
 
 
 def measure(cell: Cell) -> Record:
@@ -72,7 +93,9 @@ def measure(cell: Cell) -> Record:
 
 
 def _measure(cell: Cell, row: Row) -> Record:
-    reset_peak_memory()
+    began_cell = time.perf_counter()
+    reset_peak_memory(cell.device)
+    _use_exact_float32()
     reference = load_reference(cell)
     fp32 = fp32_outputs(reference)
     prepared = prepare(reference, cell.fold_bn)
@@ -80,7 +103,7 @@ def _measure(cell: Cell, row: Row) -> Record:
 
     began = time.perf_counter()
     seen = calibration.result if calibration else {}
-    quantization = quantize(prepared.layers, seen, _calibrator(cell), _scheme(cell))
+    quantization = METHODS[cell.method](prepared.layers, seen, _calibrator(cell), _scheme(cell))
     seconds_decide = time.perf_counter() - began
 
     began = time.perf_counter()
@@ -92,14 +115,14 @@ def _measure(cell: Cell, row: Row) -> Record:
     row = replace(
         row,
         **scores(samples, reference.task.metric),
-        sqnr_db=_finite(signal_to_noise(fp32.result.flatten()[None], outputs.flatten()[None])),
         calibration_samples=len(reference.calibration.samples) if calibration else 0,
         layers=len(prepared.layers),
         layers_quantized=len(quantization.layers),
         seconds_calibrate=round(seconds_decide + (calibration.seconds if calibration else 0.0), 3),
         seconds_fp32=round(fp32.seconds, 3),
         seconds_quantized=round(seconds_quantized, 3),
-        peak_memory_mb=round(_peak_memory_mb(cell), 1),
+        seconds=round(time.perf_counter() - began_cell, 3),
+        peak_memory_mb=round(peak_memory_mb(cell.device), 1),
     )
     passes = {
         "fp32": int(not fp32.kept),
@@ -110,7 +133,10 @@ def _measure(cell: Cell, row: Row) -> Record:
 
 
 def compare(reference: Reference, fp32: Tensor, quantized: Tensor) -> pd.DataFrame:
-    """One line a sample: both scores (empty where the truth is unknown), both predictions, the outputs' SQNR in dB."""
+    """One line a sample: both scores (empty where the truth is unknown), both predictions, and two energies.
+
+    `signal` is the sum of the squared fp32 outputs, `noise` that of their differences from the quantized ones.
+    """
     task, samples = reference.task, reference.evaluation.samples
     targets = [sample.target for sample in samples]
     table = pd.DataFrame(
@@ -121,7 +147,8 @@ def compare(reference: Reference, fp32: Tensor, quantized: Tensor) -> pd.DataFra
             "quantized": task.score(quantized, targets),
             "fp32_prediction": task.predict(fp32),
             "quantized_prediction": task.predict(quantized),
-            "sqnr_db": signal_to_noise(fp32, quantized).numpy(),
+            "signal": _energy(fp32),
+            "noise": _energy(fp32.double() - quantized.double()),
         }
     )
     return table.astype({"target": "Int64"}) if all(t is None or isinstance(t, int) for t in targets) else table
@@ -144,7 +171,17 @@ def scores(samples: pd.DataFrame, metric: str) -> dict[str, Any]:
         "change_high": change.high,
         "relative_change": change.value / fp32 if fp32 else None,
         "agreement": 100 * float((samples.fp32_prediction == samples.quantized_prediction).mean()),
+        "sqnr_db": _decibel(samples.signal.sum(), samples.noise.sum()),
     }
+
+
+def _energy(outputs: Tensor) -> NDArray[np.float64]:
+    return outputs.double().flatten(1).square().sum(1).numpy()
+
+
+def _decibel(signal: float, noise: float) -> float | None:
+    """10 log10(signal / noise); None where there is no noise at all, or nothing but noise."""
+    return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
 
 
 def _described(cell: Cell) -> Row:
@@ -162,6 +199,7 @@ def _described(cell: Cell) -> Row:
         activation_bits=cell.activation_bits,
         mapping=cell.mapping,
         fold_bn=cell.fold_bn,
+        skip_layers=" ".join(cell.skip_layers) or None,
         method=cell.method,
         backend=cell.backend,
         seed=cell.seed,
@@ -196,6 +234,7 @@ def _simulated(module: nn.Module, quantization: Quantization) -> AbstractContext
     return simulate(module, quantization.mappings)
 
 
+METHODS = {"ptq": quantize}
 BACKENDS = {"simulate": _simulated}
 
 
@@ -217,10 +256,9 @@ def _details(cell: Cell, reference: Reference, prepared: Prepared, quantization:
     }
 
 
-def _finite(value: Tensor) -> float | None:
-    """A number that JSON can hold; None where there is no noise at all."""
-    return float(value) if bool(torch.isfinite(value)) else None
-
-
-def _peak_memory_mb(cell: Cell) -> float:
-    return torch.cuda.max_memory_allocated() / 2**20 if cell.device == "cuda" else peak_memory_mb()
+def _use_exact_float32() -> None:
+    """No TF32, no choice of algorithms by timing: fp32 means fp32, and the same run gives the same figures."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True

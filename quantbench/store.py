@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,7 +22,14 @@ import pandas as pd
 
 from quantbench.cell import SCHEMA
 from quantbench.errors import UserError
+from quantbench.locking import locked
 from quantbench.record import COLUMNS, Record, Row
+
+LEFTOVER_SECONDS = 24 * 3600.0
+
+
+class Unwritable(UserError):
+    """A file of the results folder cannot be written."""
 
 
 def record_path(results: Path, cell: str) -> Path:
@@ -37,27 +46,38 @@ def check_writable(results: Path) -> None:
     """Create the results folder.
 
     Raises:
-        UserError: it cannot be created or written.
+        Unwritable: it cannot be created or written.
     """
     try:
         (results / "cells").mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(results / "cells")
         with tempfile.TemporaryFile(dir=results / "cells"):
             pass
     except OSError as error:
-        raise UserError(
+        raise Unwritable(
             f"results_dir={results}: cannot write there ({error.strerror}); choose another results_dir"
         ) from error
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half-written; a young file may belong to one that still runs."""
+    for path in folder.glob(".*.partial"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                path.unlink()
 
 
 def write_record(results: Path, record: Record) -> None:
     """Write the samples, then the record, each whole or not at all.
 
     Raises:
-        UserError: the folder cannot be written (full, read-only).
+        Unwritable: the folder cannot be written (full, read-only).
     """
-    samples = record.samples
+    samples, path = record.samples, samples_path(results, record.row.cell)
     if samples is not None:
-        _write(samples_path(results, record.row.cell), lambda file: samples.to_csv(file, index=False))
+        _write(path, lambda file: samples.to_csv(file, index=False))
+    else:
+        path.unlink(missing_ok=True)
     content = {"schema": SCHEMA, "row": asdict(record.row), **record.details}
     _write(record_path(results, record.row.cell), lambda file: json.dump(content, file, indent=1))
 
@@ -99,23 +119,29 @@ def read_rows(results: Path) -> tuple[list[Row], list[str]]:
     return sorted(rows, key=lambda row: (row.started or "", row.cell)), problems
 
 
-def write_csv(results: Path, rows: list[Row]) -> Path:
-    """Derive results.csv from the rows.
+def derive_csv(results: Path) -> tuple[list[Row], list[str]]:
+    """Derive results.csv from the records; returns the rows and a line on each file that could not be read.
+
+    One process at a time reads the records and writes the file, so that the last one has seen them all.
 
     Raises:
-        UserError: the folder cannot be written.
+        Unwritable: the folder cannot be written.
     """
-    path = results / "results.csv"
-    table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS)).convert_dtypes()
-    _write(path, lambda file: table.to_csv(file, index=False))
-    return path
+    try:
+        with locked(results / ".results.lock"):
+            rows, problems = read_rows(results)
+            table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS)).convert_dtypes()
+            _write(results / "results.csv", lambda file: table.to_csv(file, index=False))
+    except OSError as error:
+        raise _unwritable(results / "results.csv", error) from error
+    return rows, problems
 
 
 def note_in_run(results: Path, run: str, entry: dict[str, Any]) -> None:
     """Append one line to a run's list; a line this short is written in one piece, whoever else writes.
 
     Raises:
-        UserError: the folder cannot be written.
+        Unwritable: the folder cannot be written.
     """
     path = results / "runs" / f"{run}.jsonl"
     try:
@@ -151,5 +177,5 @@ def _write(path: Path, write: Callable[[TextIO], Any]) -> None:
             os.unlink(partial)
 
 
-def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path}: cannot be written ({error.strerror}); free some space or choose another results_dir")
+def _unwritable(path: Path, error: OSError) -> Unwritable:
+    return Unwritable(f"{path}: cannot be written ({error.strerror}); free some space or choose another results_dir")

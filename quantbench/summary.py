@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
-
-from rich.table import Table
 
 from quantbench import console, store
 from quantbench.record import Row
 
 BAD_INPUT, UNEXPECTED = 2, 1
-WIDE = 110  # columns that hold a row with its recipe beside it
+WIDE = 120  # columns that hold a row of the table
 
 
 def print_summary(results: Path, run: str) -> int:
@@ -20,21 +19,19 @@ def print_summary(results: Path, run: str) -> int:
     0: every cell is there; 2: a cell failed on bad input or missing data; 1: a cell failed unexpectedly.
     """
     entries = store.read_run(results, run)
-    rows, problems = store.read_rows(results)
-    csv = store.write_csv(results, rows) if rows else None
+    rows, problems = store.derive_csv(results)
     by_cell = {row.cell: row for row in rows}
     wanted = [by_cell[entry["cell"]] for entry in entries if entry.get("cell") in by_cell]
     measured = [row for row in wanted if row.status == "ok"]
     if measured:
-        console.show(_table(measured))
-        print(_caption(measured))
+        _print_rows(measured)
     found = sum(bool(entry.get("found")) for entry in entries)
     if found:
         print(f"{found} of {len(entries)} measured before; force=true measures again")
-    if csv:
-        print(f"rows: {csv}   per-sample scores: {csv.parent / 'cells'}")
+    if wanted:
+        print(f"rows: {results / 'results.csv'}   per-sample scores: {results / 'cells'}")
     invalid = [entry["invalid"] for entry in entries if "invalid" in entry]
-    failures = [f"{row.model}, {_recipe(row)}: {row.error}" for row in wanted if row.status != "ok"]
+    failures = [f"{row.model}, {recipe(row)}: {row.error}" for row in wanted if row.status != "ok"]
     for line in (*problems, *invalid, *failures):
         print(f"quantbench: {line}", file=sys.stderr)
     if any(row.status == "error" for row in wanted):
@@ -43,45 +40,58 @@ def print_summary(results: Path, run: str) -> int:
     return BAD_INPUT if invalid or failures else 0
 
 
-def _table(rows: list[Row]) -> Table:
-    """One row a cell; on a narrow terminal the recipe stands below the network's name."""
-    together = console.width() < WIDE
-    names = ("network and recipe",) if together else ("network", "recipe")
-    numbers = ("fp32", "quantized", "change", "95 % interval", "agreement", "seconds")
-    table = console.table(*names, *numbers, right=numbers)
-    for column in table.columns[len(names) :]:
-        column.no_wrap = True
-    for row in rows:
-        seconds = sum(s or 0.0 for s in (row.seconds_fp32, row.seconds_calibrate, row.seconds_quantized))
-        console.row(
-            table,
-            *((f"{row.model}\n{_recipe(row)}",) if together else (row.model, _recipe(row))),
-            _number(row.fp32),
-            _number(row.quantized),
-            _number(row.change, "+"),
-            f"{_number(row.change_low, '+')} to {_number(row.change_high, '+')}",
-            f"{_number(row.agreement)} %",
-            f"{seconds:.1f}",
-        )
-    return table
+def _print_rows(rows: list[Row]) -> None:
+    """A table where it fits, else some lines a row: a number is never cut."""
+    if console.width() >= WIDE:
+        numbers = ("fp32", "quantized", "change", "95 % interval", "agreement", "seconds")
+        table = console.table("network", "recipe", *numbers, right=numbers)
+        for row in rows:
+            console.row(table, row.model, recipe(row), *_numbers(row))
+        console.show(table)
+    else:
+        for row in rows:
+            fp32, quantized, change, interval, agreement, seconds = _numbers(row)
+            _print_folded(f"{row.model}, {recipe(row)}")
+            figures = f"fp32 {fp32}, quantized {quantized}, change {change} ({interval})"
+            _print_folded(f"  {figures}, agreement {agreement}, {seconds} s")
+    _print_folded(_caption(rows))
+
+
+def _print_folded(line: str) -> None:
+    print(textwrap.fill(line, console.width(), subsequent_indent="  ", break_on_hyphens=False))
+
+
+def _numbers(row: Row) -> tuple[str, ...]:
+    return (
+        _number(row.fp32),
+        _number(row.quantized),
+        _number(row.change, "+"),
+        f"{_number(row.change_low, '+')} to {_number(row.change_high, '+')}",
+        f"{_number(row.agreement)} %",
+        f"{row.seconds:.1f}",
+    )
 
 
 def _caption(rows: list[Row]) -> str:
     """What the numbers are: the metric and the number of samples of each task."""
-    tasks = dict.fromkeys(f"{row.metric} on {row.samples:,} samples of {row.task}" for row in rows)
+    tasks = dict.fromkeys(f"{row.metric} on {row.samples:,} labelled samples of {row.task}" for row in rows)
     return f"{'; '.join(tasks)}; interval paired over samples, agreement of predictions with fp32"
 
 
-def _recipe(row: Row) -> str:
-    """A scheme in a few words: `int8 w per_channel, int8 a entropy`."""
-    weights = f"w{row.weight_bits} {row.weight_granularity}"
-    if row.activation_bits is None:
-        activations = "activations float"
-    else:
+def recipe(row: Row) -> str:
+    """A scheme in a few words, such as `w8 per_channel, a8 entropy`: with all that tells it from the default."""
+    activations = "activations float"
+    if row.activation_bits is not None:
         percentile = "" if row.percentile is None else f" {row.percentile:g}"
         activations = f"a{row.activation_bits} {row.calib}{percentile}"
-    extras = [word for word, on in ((row.mapping, row.mapping != "scale"), ("bn folded", row.fold_bn)) if on]
-    return ", ".join([weights, activations, *(str(word) for word in extras)])
+    extras = {
+        str(row.mapping): row.mapping != "scale",
+        "bn folded": row.fold_bn,
+        f"without {row.skip_layers}": row.skip_layers,
+        f"seed {row.seed}": row.seed,
+    }
+    said = [word for word, differs in extras.items() if differs]
+    return ", ".join([f"w{row.weight_bits} {row.weight_granularity}", activations, *said])
 
 
 def _number(value: float | None, sign: str = "") -> str:

@@ -4,7 +4,8 @@
 
 55,000 of the 60,000 training photos are trained on, 5,000 are held out to watch progress. The weights of the last
 epoch are kept, so nothing is selected; the test photos are read once, at the end. An interrupted training goes on
-from its last epoch: the state lies in --state until the checkpoint is written.
+from its last epoch: the state lies in --state until the checkpoint is written. A network that --further trains starts
+from its checkpoint, without warm-up; its record holds the earlier one.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 import torchvision
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from quantbench.networks.fashion import BUILDERS
 from quantbench.tasks.fashion_mnist import load_split, normalize
@@ -41,10 +43,18 @@ def main() -> None:
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(options.seed))
     held, kept = order[:HELD_OUT], order[HELD_OUT:]
     module = BUILDERS[options.network]().to(options.device, memory_format=torch.channels_last)
+    earlier = _restore(module, options) if options.further else None
     started = time.time()
     history = _fit(module, (images[kept], labels[kept]), (images[held], labels[held]), options)
-    test_accuracy = _accuracy(module, *load_split("test"), options.device)
-    _write(module, options, history, test_accuracy, time.time() - started)
+    results = {
+        "seconds_last_run": round(time.time() - started),
+        "held_out_top1": history[-1]["held_out_top1"],
+        "test_top1": _accuracy(module, *load_split("test"), options.device),
+        "history": history,
+        **({"earlier": earlier} if earlier else {}),
+    }
+    _write(module, options, results)
+    _state_file(options).unlink()
 
 
 def _options() -> argparse.Namespace:
@@ -58,8 +68,33 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="forward and backward in bfloat16 autocast")
+    parser.add_argument("--further", action="store_true", help="start from the checkpoint that is there")
     parser.add_argument("--state", type=Path, default=Path("build/training"), help="folder of the resumable state")
     return parser.parse_args()
+
+
+def _state_file(options: argparse.Namespace) -> Path:
+    return Path(options.state) / f"{options.network}.pt"
+
+
+def _recipe(options: argparse.Namespace) -> dict[str, object]:
+    """The options that decide the result; a state of another recipe is not gone on with."""
+    names = ("epochs", "batch_size", "learning_rate", "weight_decay", "seed", "bf16", "further")
+    return {name: getattr(options, name) for name in names}
+
+
+def _restore(module: nn.Module, options: argparse.Namespace) -> dict[str, object]:
+    """Load the network's checkpoint and return its record."""
+    checkpoint = WEIGHTS / f"{options.network}.safetensors"
+    module.load_state_dict(load_file(checkpoint, device=options.device))
+    record: dict[str, object] = json.loads(checkpoint.with_suffix(".json").read_text())
+    return record
+
+
+def _schedule(optimizer: torch.optim.Optimizer, steps: int, options: argparse.Namespace) -> LRScheduler:
+    if options.further:
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, steps, pct_start=0.2)
 
 
 def _fit(
@@ -70,11 +105,13 @@ def _fit(
     plain = [p for p in module.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.SGD(groups, lr=options.learning_rate, momentum=0.9, nesterov=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, steps, pct_start=0.2)
-    state_file = options.state / f"{options.network}.pt"
+    schedule = _schedule(optimizer, steps, options)
+    state_file = _state_file(options)
     history: list[dict[str, float]] = []
     if state_file.exists():
         state = torch.load(state_file, map_location=options.device, weights_only=True)
+        if state["recipe"] != _recipe(options):
+            sys.exit(f"{state_file} is of another training ({state['recipe']}): delete it, or repeat its options")
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
@@ -85,7 +122,7 @@ def _fit(
         accuracy = _accuracy(module, *held, options.device)
         history.append({"loss": loss, "held_out_top1": accuracy})
         state_file.parent.mkdir(parents=True, exist_ok=True)
-        state = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
+        state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "recipe": _recipe(options)}
         partial = state_file.with_suffix(".partial")
         torch.save({**state, "schedule": schedule.state_dict(), "history": history}, partial)
         partial.replace(state_file)
@@ -101,7 +138,7 @@ def _epoch(
     module: nn.Module,
     train: tuple[Tensor, Tensor],
     optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    schedule: LRScheduler,
     epoch: int,
     options: argparse.Namespace,
 ) -> float:
@@ -151,13 +188,7 @@ def _accuracy(module: nn.Module, images: Tensor, labels: Tensor, device: str) ->
     return 100.0 * correct / len(images)
 
 
-def _write(
-    module: nn.Module,
-    options: argparse.Namespace,
-    history: list[dict[str, float]],
-    test_accuracy: float,
-    seconds: float,
-) -> None:
+def _write(module: nn.Module, options: argparse.Namespace, results: dict[str, object]) -> None:
     WEIGHTS.mkdir(parents=True, exist_ok=True)
     checkpoint = WEIGHTS / f"{options.network}.safetensors"
     save_file({name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}, checkpoint)
@@ -168,22 +199,16 @@ def _write(
         "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "parameters": sum(p.numel() for p in module.parameters()),
         "data": "Fashion-MNIST: 55,000 training photos trained on, 5,000 held out, 10,000 test photos read once",
-        "seed": options.seed,
-        "epochs": options.epochs,
-        "batch_size": options.batch_size,
-        "learning_rate": options.learning_rate,
-        "weight_decay": options.weight_decay,
-        "bf16": options.bf16,
+        **_recipe(options),
         "device": options.device,
-        "seconds_last_run": round(seconds),
         "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__},
-        "git": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip(),
-        "held_out_top1": history[-1]["held_out_top1"],
-        "test_top1": test_accuracy,
-        "history": history,
+        "git": subprocess.run(
+            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
+        ).stdout.strip(),
+        **results,
     }
     checkpoint.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-    print(f"test {test_accuracy:.2f} %  ->  {checkpoint}")
+    print(f"test {results['test_top1']:.2f} %  ->  {checkpoint}")
 
 
 if __name__ == "__main__":

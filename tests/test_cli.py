@@ -88,7 +88,7 @@ def test_run_without_arguments(jobs, capsys):
     assert [job[:3] for job in jobs.seen] == [("resnet20_fashion", "fashion_mnist", "max")]
     assert jobs.summaries == [(Path("quantbench-results"), jobs.seen[0][3])]
     assert os.listdir() == ["quantbench-results"]
-    assert os.listdir("quantbench-results") == []
+    assert os.listdir("quantbench-results") == ["cells"]
 
 
 def test_run_sweeps(jobs):
@@ -102,7 +102,7 @@ def test_run_sweeps(jobs):
     assert len({job[3] for job in jobs.seen}) == 1
     assert [folder for folder, _ in jobs.summaries] == [Path("out")]
     assert os.listdir() == ["out"]
-    assert os.listdir("out") == ["multirun"]
+    assert sorted(os.listdir("out")) == ["cells", "multirun"]
 
 
 def test_run_takes_the_summarys_exit_code(jobs):
@@ -179,7 +179,7 @@ def test_debug_shows_the_traceback(jobs):
 def test_run_refuses_a_results_folder_that_cannot_be_written(jobs, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     message = refused(capsys, "run", "results_dir=file/results")
-    assert "cannot write to results_dir file/results" in message
+    assert "results_dir=file/results: cannot write there" in message
     assert jobs.seen == []
 
 
@@ -275,50 +275,47 @@ def test_a_narrow_terminal_folds_and_loses_nothing(monkeypatch, capsys):
     assert "".join(line.split()[0] for line in lines[1:]).replace("conv2d", "") == "[x]" + "encoder." * 30
 
 
-@dataclass(frozen=True)
-class Asset:
-    name: str
-    description: str
-    licence: str
-    size: int
-
-
 @pytest.fixture
 def assets(monkeypatch, tmp_path):
-    states = {"photos": "present", "weights": "missing"}
-    fetched = []
-    module = types.SimpleNamespace(
-        ASSETS={name: Asset(name, f"the {name}", "MIT", 1_500_000) for name in states},
-        status=states.__getitem__,
-        fetch=lambda name, force=False: fetched.append((name, force)) or tmp_path / name,
-        cache_folder=lambda: tmp_path,
-        states=states,
-        fetched=fetched,
-    )
-    monkeypatch.setitem(sys.modules, "quantbench.assets", module)
-    return module
+    """The real assets, with states and fetches of the test."""
+    from quantbench import assets as module
+
+    found = types.SimpleNamespace(states=dict.fromkeys(module.ASSETS, "missing"), fetched=[])
+    monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "status", found.states.__getitem__)
+    monkeypatch.setattr(module, "fetch", lambda name, force=False: found.fetched.append((name, force)) or tmp_path)
+    return found
 
 
-def test_assets_list(assets, capsys):
-    assert cli.main(["assets", "list"]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[1] == ["photos", "1.5", "MB", "present", "MIT", "the", "photos"]
-    assert lines[2][:4] == ["weights", "1.5", "MB", "missing"]
+@pytest.mark.parametrize("arguments", [[], ["list"]])
+def test_assets_are_listed_with_size_state_source_and_licence(assets, capsys, arguments):
+    assets.states["foolbox_photos"] = "present"
+    assert cli.main(["assets", *arguments]) == 0
+    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
+    assert lines["foolbox_photos"][1:8] == ["1.7", "MB", "present", "PyPI", "foolbox==3.3.4", "MIT", "(the"]
+    assert lines["fashion_mnist"][1:6] == ["31", "MB", "missing", "Debian", "dataset-fashion-mnist,"]
+    assert lines["cache:"] == ["cache:", str(assets_cache())]
+
+
+def assets_cache():
+    from quantbench.assets import cache_folder
+
+    return cache_folder()
 
 
 def test_assets_fetch(assets, capsys):
     assert cli.main(["assets", "fetch", "all"]) == 0
-    assert cli.main(["assets", "fetch", "--force", "photos"]) == 0
-    assert assets.fetched == [("photos", False), ("weights", False), ("photos", True)]
+    assert cli.main(["assets", "fetch", "--force", "foolbox_photos"]) == 0
+    assert assets.fetched == [*((name, False) for name in assets.states), ("foolbox_photos", True)]
     capsys.readouterr()
-    assert "did you mean weights?" in refused(capsys, "assets", "fetch", "weigths")
+    assert "did you mean fashion_mnist?" in refused(capsys, "assets", "fetch", "fashion-mnist")
 
 
 def test_assets_verify_finds_what_is_corrupt(assets, capsys):
     assert cli.main(["assets", "verify"]) == 0
-    assets.states["weights"] = "corrupt"
+    assets.states["efficientnet_lite0"] = "corrupt"
     assert cli.main(["assets", "verify"]) == 1
-    assert "quantbench assets fetch --force weights" in capsys.readouterr().out
+    assert "quantbench assets fetch --force efficientnet_lite0" in capsys.readouterr().out
 
 
 def test_readable_size():

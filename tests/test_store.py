@@ -26,8 +26,9 @@ def test_csv_has_every_column_in_order_and_one_line_a_record(tmp_path):
     later = replace(ROW, cell="def", started="2026-01-02", status="failed", error='no, "way"')
     for row in (later, ROW):
         store.write_record(tmp_path, Record(row))
-    rows, problems = store.read_rows(tmp_path)
-    table = pd.read_csv(store.write_csv(tmp_path, rows))
+    rows, problems = store.derive_csv(tmp_path)
+    assert [row.cell for row in rows] == ["abc", "def"]
+    table = pd.read_csv(tmp_path / "results.csv")
     assert tuple(table.columns) == COLUMNS
     assert list(table.cell) == ["abc", "def"]
     assert table.error[1] == 'no, "way"'

@@ -16,6 +16,7 @@ from quantbench.assets import sources
 from quantbench.assets.archives import Unusable, extract, sha256
 from quantbench.assets.catalogue import ASSETS, Asset, File
 from quantbench.errors import UserError
+from quantbench.locking import locked
 
 Status = Literal["missing", "present", "corrupt"]
 
@@ -77,7 +78,7 @@ def fetch(name: str, *, force: bool = False) -> Path:
         return verify(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder.parent / f".{name}.lock"):
+        with locked(folder.parent / f".{name}.lock"):
             if force or _absent(asset):  # else another process fetched it while this one waited
                 _fetch(asset, folder, force)
     except OSError as error:
@@ -173,20 +174,6 @@ def _remove_leftovers(parent: Path) -> None:
         with contextlib.suppress(OSError):
             if path.is_dir() and time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Let one process fetch while the others wait: it saves downloads, nothing depends on it."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    with path.open("w") as handle:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager

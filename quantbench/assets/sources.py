@@ -45,6 +45,18 @@ def get(source: Source, asset: Asset, into: Path, tick: Tick) -> None:
             _http(bases, asset, work, into, tick)
 
 
+def describe(source: Source) -> str:
+    """Where a source is, in a few words."""
+    match source:
+        case PyPI(requirement):
+            return f"PyPI {requirement}"
+        case Debian(package):
+            return f"Debian {package}"
+        case Http(bases):
+            return bases[0].split("/")[2]
+    return f"installed {source.distribution}"
+
+
 def by_hand(source: Source, asset: Asset) -> str | None:
     """How a person downloads this source on another machine, as an imperative; None if there is no way."""
     match source:

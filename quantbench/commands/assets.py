@@ -12,8 +12,8 @@ from quantbench.errors import UserError
 def main(arguments: list[str]) -> int:
     """Lists, fetches or verifies assets; 1 if one that is here is corrupt."""
     parser = argparse.ArgumentParser("quantbench assets", description="Weights and data that are not in the package.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|fetch|verify")
-    actions.add_parser("list", help="show all assets")
+    actions = parser.add_subparsers(dest="action", metavar="list|fetch|verify")
+    actions.add_parser("list", help="show all assets (what no action does too)")
     fetch = actions.add_parser("fetch", help="get assets into the cache")
     fetch.add_argument("names", nargs="+", metavar="NAME", help="an asset, or all")
     fetch.add_argument("--force", action="store_true", help="get it again even if it is here")
@@ -36,13 +36,15 @@ def _fetch(names: list[str], force: bool) -> int:
 
 
 def _show(only_present: bool) -> int:
-    from quantbench.assets import ASSETS, cache_folder, status
+    from quantbench.assets import ASSETS, Installed, cache_folder, status
+    from quantbench.assets.sources import describe
 
     states = {name: status(name) for name in ASSETS}
-    result = table("asset", "size", "status", "licence", "description", right=("size",))
+    result = table("asset", "size", "status", "sources", "licence", "description", right=("size",))
     for name, asset in ASSETS.items():
         if states[name] != "missing" or not only_present:
-            row(result, name, readable_size(asset.size), states[name], asset.licence, asset.description)
+            sources = ", ".join(describe(source) for source in asset.sources if not isinstance(source, Installed))
+            row(result, name, readable_size(asset.size), states[name], sources, asset.licence, asset.description)
     show(result)
     print(f"cache: {cache_folder()}")
     corrupt = [name for name, state in states.items() if state == "corrupt"]

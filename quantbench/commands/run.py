@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantbench.config import CONFIG_NAME, compose_checked, conf_folder, one_line, parse_arguments
-from quantbench.errors import UserError
+from quantbench.errors import Halt, UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -45,13 +45,14 @@ def main(arguments: list[str]) -> int:
         return _hand_over(arguments, _nothing)
 
     from quantbench.runner import run_job
+    from quantbench.store import check_writable
     from quantbench.summary import print_summary
 
-    results_dir = Path(str(composed.config.results_dir))
-    _check_writable(results_dir)
+    results_dir = _results_dir(request.overrides, composed.config.results_dir)
+    check_writable(results_dir)
     # Every job of this call notes its cell in the list of this run; its name travels in the job's own configuration, so
     # that it reaches the workers of any launcher.
-    run = f"{time.strftime('%Y%m%dT%H%M%S')}_{os.getpid()}"
+    run = f"{time.strftime('%Y%m%dT%H%M%S')}_{secrets.token_hex(4)}"
     os.environ["QUANTBENCH_RUN"] = run
     try:
         code = _hand_over([*arguments, f"++hydra.job.env_set.QUANTBENCH_RUN={run}"], run_job)
@@ -66,13 +67,13 @@ def main(arguments: list[str]) -> int:
     return max(code, summary)
 
 
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"cannot write to results_dir {folder}: {error.strerror}") from error
+def _results_dir(overrides: list[str], value: object) -> Path:
+    """The one folder that all jobs of this call write to."""
+    if not isinstance(value, str) or not value:
+        raise UserError(f"results_dir={value}: must be the name of a folder")
+    if any(text.startswith("results_dir=") and ("," in text or "${" in text) for text in overrides):
+        raise UserError("results_dir must be the same for all jobs of a sweep: run the sweeps one by one")
+    return Path(value)
 
 
 def _nothing(_: object) -> None:
@@ -92,6 +93,8 @@ def _hand_over(arguments: list[str], job: Callable[[DictConfig], None]) -> int:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=CONFIG_NAME)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(one_line(error)) from error
+    except Halt as error:
+        raise UserError(str(error)) from error
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 0
     finally:

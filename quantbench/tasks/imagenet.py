@@ -43,7 +43,9 @@ def load(
 
     def make(photo: str) -> Sample:
         wnid = photo.split("/")[1]
-        return Sample(photo, partial(read_photo, root / photo), targets[wnid])
+        found = (root / photo).stat()
+        version = f"{found.st_size}-{found.st_mtime_ns}"
+        return Sample(photo, partial(read_photo, root / photo), targets[wnid], version)
 
     return Task(
         name="imagenet",

@@ -13,11 +13,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sample:
-    """One raw example, that `read` decodes. `target` is None where nobody knows it; it counts for agreement only."""
+    """One raw example, that `read` decodes. `target` is None where nobody knows it; it counts for agreement only.
+
+    `version` changes with the content of a file that only the user knows, such as its size and time.
+    """
 
     id: str
     read: Callable[[], Any]
     target: Any
+    version: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,191 @@
+"""The whole way: the command line, Hydra, a real network on real photos, records, the table."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from quantbench import cli, console, reference, runner, store
+from quantbench.record import Record, Row
+from quantbench.summary import print_summary, recipe
+
+SMALL = ("limit=20", "task.calibration_samples=16")
+ROW = Row(
+    cell="abc",
+    suite="desk",
+    model="resnet20_fashion",
+    task="fashion_mnist",
+    metric="top1",
+    samples=10_000,
+    fp32=100.0,
+    quantized=88.25,
+    change=-11.75,
+    change_low=-12.5,
+    change_high=-11.0,
+    agreement=90.0,
+    calib="percentile",
+    percentile=99.99,
+    weight_granularity="per_channel",
+    weight_bits=8,
+    activation_bits=8,
+    mapping="scale",
+    fold_bn=True,
+    seed=0,
+    seconds=12.3,
+)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    reference.forget()
+    yield tmp_path
+    reference.forget()
+
+
+def rows(path="quantbench-results/results.csv"):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_prints_one_row_and_keeps_it(folder, capsys):
+    assert cli.main(["run", "calib=entropy", *SMALL]) == 0
+    output = capsys.readouterr().out
+    assert "resnet20_fashion  w8 per_channel, a8 entropy" in output
+    assert "top1 on 20 labelled samples of fashion_mnist" in output
+    (row,) = rows()
+    assert (row["status"], row["samples"], row["error"]) == ("ok", "20", "")
+    assert f"{float(row['fp32']):.2f}" in output and f"{float(row['change']):+.2f}" in output
+    assert cli.main(["run", "calib=entropy", *SMALL]) == 0
+    assert "1 of 1 measured before" in capsys.readouterr().out
+
+
+def test_a_failed_cell_is_a_row_and_the_sweep_goes_on(folder, capsys):
+    assert cli.main(["run", "-m", "model=resnet18,resnet20_fashion", "task=imagenet,fashion_mnist", *SMALL]) == 2
+    captured = capsys.readouterr()
+    assert captured.out.count("resnet20_fashion") == 1
+    failed = [row for row in rows() if row["status"] == "failed"]
+    assert len(rows()) == 4 and len(failed) == 3
+    errors = captured.err.strip().splitlines()
+    assert len(errors) == 3 and all(line.startswith("quantbench: res") for line in errors)
+    assert any("task.path=FOLDER" in line for line in errors)
+
+
+def test_bad_values_leave_the_rows_alone(folder, capsys):
+    cli.main(["run", *SMALL])
+    before = rows()
+    capsys.readouterr()
+    assert cli.main(["run", "-m", "weight_bits=8,99", *SMALL]) == 2
+    assert "weight_bits=99: must be an integer from 2 to 8" in capsys.readouterr().err
+    assert rows() == before
+
+
+def test_force_measures_again_and_never_loses_a_good_row(folder, capsys, monkeypatch):
+    cli.main(["run", *SMALL])
+    before = rows()
+    assert cli.main(["run", "force=true", *SMALL]) == 0
+    assert [row["change"] for row in rows()] == [row["change"] for row in before]
+    monkeypatch.setitem(runner.BACKENDS, "simulate", lambda *_: 1 / 0)
+    assert cli.main(["run", "force=true", *SMALL]) == 2
+    assert "measured again in vain: unexpected ZeroDivisionError" in capsys.readouterr().err
+    assert [row["status"] for row in rows()] == ["ok"]
+
+
+def test_a_damaged_record_is_measured_again(folder, capsys):
+    cli.main(["run", *SMALL])
+    (record,) = (folder / "quantbench-results" / "cells").glob("*.json")
+    record.write_text(record.read_text()[:100])
+    assert cli.main(["run", *SMALL]) == 0
+    assert [row["status"] for row in rows()] == ["ok"]
+
+
+def test_another_file_of_weights_is_another_cell(folder, capsys):
+    from safetensors.torch import save_file
+
+    from quantbench import networks
+
+    for seed in (0, 1):
+        config = {"name": "resnet20_fashion", "family": "fashion", "weights": "random", "seed": seed}
+        save_file(networks.load(config).module.state_dict(), folder / "mine.safetensors")
+        assert cli.main(["run", "model.weights=mine.safetensors", *SMALL]) == 0
+    first, second = rows()
+    assert first["cell"] != second["cell"] and first["sqnr_db"] != second["sqnr_db"]
+
+
+@pytest.mark.parametrize("override", ["results_dir=a,b", "results_dir=s/${calib.name}"])
+def test_a_sweep_writes_into_one_folder(folder, capsys, override):
+    assert cli.main(["run", "-m", override, "calib=max,mse", *SMALL]) == 2
+    assert "results_dir must be the same for all jobs" in capsys.readouterr().err
+
+
+def test_a_full_disk_stops_the_sweep_in_one_line_and_keeps_what_is_finished(folder, capsys, monkeypatch):
+    write, written = store.write_record, []
+
+    def full_after_one(results, record):
+        if written:
+            raise store.Unwritable("x.json: cannot be written (No space left on device); free some space")
+        written.append(record)
+        write(results, record)
+
+    monkeypatch.setattr(store, "write_record", full_after_one)
+    assert cli.main(["run", "-m", "weight_bits=8,7,6", *SMALL]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert error == ["quantbench: x.json: cannot be written (No space left on device); free some space"]
+    assert [row["weight_bits"] for row in rows()] == ["8"]
+
+
+def test_ctrl_c_keeps_finished_cells_and_the_same_command_goes_on(folder):
+    command = [sys.executable, "-m", "quantbench.cli", "run", "-m", "weight_bits=8,7,6,5,4", "limit=2000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("quantbench-results/cells/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "interrupted: finished cells are kept" in errors and "Traceback" not in errors
+    finished = rows()
+    assert 1 <= len(finished) < 5 and {row["status"] for row in finished} == {"ok"}
+    assert not list(folder.glob("quantbench-results/cells/.*"))
+    assert cli.main(command[3:]) == 0
+    assert len(rows()) == 5
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 119])
+def test_a_narrow_terminal_cuts_nothing(folder, capsys, monkeypatch, columns):
+    store.write_record(folder, Record(ROW))
+    store.note_in_run(folder, "r", {"cell": "abc"})
+    monkeypatch.setattr(console, "width", lambda: columns)
+    assert print_summary(folder, "r") == 0
+    output = capsys.readouterr().out
+    lines = output.splitlines()
+    assert all(len(line) <= columns for line in lines[:-1])  # the last names files
+    words = " ".join(output.split())
+    assert "resnet20_fashion, w8 per_channel, a8 percentile 99.99, bn folded" in words
+    assert "fp32 100.00, quantized 88.25, change -11.75 (-12.50 to -11.00), agreement 90.00 %, 12.3 s" in words
+
+
+def test_a_recipe_names_all_that_differs_from_the_default():
+    assert recipe(replace(ROW, calib="max", percentile=None, fold_bn=False)) == "w8 per_channel, a8 max"
+    other = replace(ROW, activation_bits=None, mapping="affine", skip_layers="conv1 fc", seed=2, fold_bn=False)
+    assert recipe(other) == "w8 per_channel, activations float, affine, without conv1 fc, seed 2"
+
+
+def test_no_progress_bar_without_a_terminal_and_one_with_it(folder):
+    command = f"{sys.executable} -m quantbench.cli run {' '.join(SMALL)} force=true"
+    plain = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert plain.stderr == ""
+    shown = subprocess.run(
+        ["script", "-qec", f"QUANTBENCH_CACHE= {command} seed=3", "/dev/null"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(r"(fp32|calibration|quantized).*\d+/\d+", shown.stdout)
+    assert os.listdir() == ["quantbench-results"]
