@@ -4,8 +4,7 @@
 
 55,000 of the 60,000 training photos are trained on, 5,000 are held out to watch progress. The weights of the last
 epoch are kept, so nothing is selected; the test photos are read once, at the end. An interrupted training goes on
-from its last epoch: the state lies in --state until the checkpoint is written. A network that --further trains starts
-from its checkpoint, without warm-up; its record holds the earlier one.
+from its last epoch: the state lies in --state until the checkpoint is written.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 import torchvision
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -43,7 +42,6 @@ def main() -> None:
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(options.seed))
     held, kept = order[:HELD_OUT], order[HELD_OUT:]
     module = BUILDERS[options.network]().to(options.device, memory_format=torch.channels_last)
-    earlier = _restore(module, options) if options.further else None
     started = time.time()
     history = _fit(module, (images[kept], labels[kept]), (images[held], labels[held]), options)
     results = {
@@ -51,7 +49,6 @@ def main() -> None:
         "held_out_top1": history[-1]["held_out_top1"],
         "test_top1": _accuracy(module, *load_split("test"), options.device),
         "history": history,
-        **({"earlier": earlier} if earlier else {}),
     }
     _write(module, options, results)
     _state_file(options).unlink()
@@ -68,7 +65,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="forward and backward in bfloat16 autocast")
-    parser.add_argument("--further", action="store_true", help="start from the checkpoint that is there")
     parser.add_argument("--state", type=Path, default=Path("build/training"), help="folder of the resumable state")
     return parser.parse_args()
 
@@ -79,22 +75,8 @@ def _state_file(options: argparse.Namespace) -> Path:
 
 def _recipe(options: argparse.Namespace) -> dict[str, object]:
     """The options that decide the result; a state of another recipe is not gone on with."""
-    names = ("epochs", "batch_size", "learning_rate", "weight_decay", "seed", "bf16", "further")
+    names = ("epochs", "batch_size", "learning_rate", "weight_decay", "seed", "bf16")
     return {name: getattr(options, name) for name in names}
-
-
-def _restore(module: nn.Module, options: argparse.Namespace) -> dict[str, object]:
-    """Load the network's checkpoint and return its record."""
-    checkpoint = WEIGHTS / f"{options.network}.safetensors"
-    module.load_state_dict(load_file(checkpoint, device=options.device))
-    record: dict[str, object] = json.loads(checkpoint.with_suffix(".json").read_text())
-    return record
-
-
-def _schedule(optimizer: torch.optim.Optimizer, steps: int, options: argparse.Namespace) -> LRScheduler:
-    if options.further:
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, steps, pct_start=0.2)
 
 
 def _fit(
@@ -105,7 +87,7 @@ def _fit(
     plain = [p for p in module.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.SGD(groups, lr=options.learning_rate, momentum=0.9, nesterov=True)
-    schedule = _schedule(optimizer, steps, options)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, steps, pct_start=0.2)
     state_file = _state_file(options)
     history: list[dict[str, float]] = []
     if state_file.exists():
