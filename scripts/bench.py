@@ -77,6 +77,7 @@ def forward_ratio(name: str, rounds: int) -> dict[str, float]:
     module, ratios, floats = network.module, [], []
     with torch.inference_mode():
         for _ in range(rounds):
+            module(batch)  # both sides start warm
             plain = _seconds(lambda: module(batch))
             with simulate(module, mappings):
                 module(batch)  # quantizes the weights and takes the scratch memory, once

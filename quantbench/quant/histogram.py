@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quantbench.quant.errors import QuantizationError
-from quantbench.quant.memory import CHUNK, flatten_dense
+from quantbench.quant.memory import flatten_dense
 
 BINS = 8192
+# Values counted at once: what it takes beside the tensor is 12 bytes for each of these.
+CHUNK = 1 << 18
 # 2^-100 keeps |x| / width finite in float32 for every |x| that falls into a bin.
 SMALLEST_EXPONENT = -100
 

@@ -116,6 +116,12 @@ OPAQUE: frozenset[Callable[..., Any]] = frozenset(
 )
 
 
+# torch's files of modules that run no layer: to follow these too would cost time in every forward pass.
+SIMPLE = frozenset(
+    f"torch.nn.modules.{file}" for file in ("activation", "batchnorm", "dropout", "flatten", "normalization", "pooling")
+)
+
+
 class ModuleStack:
     """The names of the modules that are running now, innermost last, each with its count of operations so far."""
 
@@ -124,10 +130,12 @@ class ModuleStack:
         self.frames: list[tuple[str, nn.Module, Counter[str]]] = []
 
     @contextmanager
-    def follow(self, module: nn.Module) -> Iterator[None]:
-        """Keep the stack right while `module` runs."""
+    def follow(self, module: nn.Module, simple: frozenset[str] = frozenset()) -> Iterator[None]:
+        """Keep the stack right while `module` runs; childless modules defined in a file of `simple` are passed over."""
         handles = []
         for name, child in module.named_modules():
+            if type(child).__module__ in simple and not child._modules:
+                continue
             handles.append(child.register_forward_pre_hook(self._enter(name)))
             handles.append(child.register_forward_hook(self._leave, always_call=True))
         try:
@@ -284,7 +292,7 @@ def intercept(module: nn.Module, handler: Handler, guard: bool = False) -> Itera
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         mode = _LayerMode(module, stack, handler)
-        with stack.follow(module), mode, _Guard(mode, stack) if guard else nullcontext():
+        with stack.follow(module, SIMPLE), mode, _Guard(mode, stack) if guard else nullcontext():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
