@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 from quantbench.errors import UserError
+from quantbench.loading import load_from
 from quantbench.networks.network import Network
 from quantbench.networks.settle import settle_batch_norm
 
@@ -30,13 +29,7 @@ def load(config: Mapping[str, Any]) -> Network:
     family = options.pop("family", None)
     if family not in FAMILIES:
         raise UserError(f"no family {family!r} of networks: there are {', '.join(FAMILIES)}")
-    loader = import_module(FAMILIES[family]).load
-    try:
-        inspect.signature(loader).bind(**options)
-    except TypeError as error:
-        known = ", ".join(inspect.signature(loader).parameters)
-        raise UserError(f"family {family} of networks: {error}; its options are {known}") from None
-    network: Network = loader(**options)
+    network: Network = load_from(FAMILIES[family], options, f"family {family} of networks")
     if network.weights.startswith("random:"):
         settle_batch_norm(network.module, network.example, int(options.get("seed", 0)))
     return network

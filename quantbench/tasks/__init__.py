@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 from quantbench.errors import UserError
+from quantbench.loading import load_from
 from quantbench.tasks.task import Sample, Task
 
 __all__ = ["TASKS", "Sample", "Task", "load"]
@@ -29,12 +28,5 @@ def load(config: Mapping[str, Any]) -> Task:
     name = options.pop("name", None)
     if name not in TASKS:
         raise UserError(f"no task {name!r}: there are {', '.join(TASKS)}")
-    loader = import_module(TASKS[name]).load
-    try:
-        inspect.signature(loader).bind(**options)
-    except TypeError as error:
-        raise UserError(
-            f"task {name}: {error}; its options are {', '.join(inspect.signature(loader).parameters)}"
-        ) from None
-    task: Task = loader(**options)
+    task: Task = load_from(TASKS[name], options, f"task {name}")
     return task

@@ -1,6 +1,7 @@
 """The families of networks, with their real weights where a registry or the package has them."""
 
 import hashlib
+import json
 import urllib.error
 
 import numpy as np
@@ -13,6 +14,7 @@ from torchvision import models
 from quantbench import networks, tasks
 from quantbench.assets import fetch
 from quantbench.errors import UserError
+from quantbench.evaluate import Inputs, predict
 from quantbench.networks import checkpoint, torchvision_models
 from quantbench.networks.fashion import BUILDERS, preprocess
 from quantbench.tasks.classification import top1
@@ -60,15 +62,17 @@ def test_fashion_weights_from_a_folder(tmp_path, monkeypatch):
         load("resnet20_fashion", "fashion", weights="shipped")
 
 
-def test_the_shipped_resnet20_has_its_accuracy():
-    if not (checkpoint.WEIGHTS / "resnet20_fashion.json").is_file():
-        pytest.skip("not trained yet")
-    task = tasks.load({"name": "fashion_mnist", "seed": 0, "calibration_samples": 1})
-    samples = task.evaluation[:1000]
-    network = load("resnet20_fashion", "fashion", weights="shipped")
-    with torch.no_grad():
-        logits = network.module(torch.stack([network.preprocess(sample.read()) for sample in samples]))
-    assert task.score(logits, [sample.target for sample in samples]).mean() > 92.0
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet20_fashion", "mobilenet_v2_fashion"])
+def test_the_shipped_networks_have_the_accuracy_of_their_records(name):
+    record = json.loads((checkpoint.WEIGHTS / f"{name}.json").read_text())
+    network = load(name, "fashion", weights="shipped")
+    task = tasks.load({"name": "fashion_mnist"})
+    logits = predict(network.module, Inputs(network, task.evaluation), 100, "cpu", "fp32")
+    accuracy = task.score(logits, [sample.target for sample in task.evaluation]).mean()
+    assert len(logits) == 10_000 and accuracy >= 93.0
+    # Another processor may round a near-tie the other way.
+    assert accuracy == pytest.approx(record["test_top1"], abs=0.03)
 
 
 @pytest.mark.parametrize(("name", "size"), [("lite0", 224), ("lite1", 240), ("lite2", 260)])
