@@ -21,7 +21,7 @@ from quantbench.assets import cache_folder
 Arrays = dict[str, NDArray[Any]]
 
 # What computes the kept values. Another version of any of these files makes its own values.
-SOURCES = ("quant", "networks", "tasks", "methods", "evaluate.py", "reference.py", "cache.py")
+SOURCES = ("quant", "networks", "tasks", "methods", "evaluate.py", "reference.py", "histograms.py", "cache.py")
 
 
 def recall(kind: str, key: str, names: tuple[str, ...], make: Callable[[], Arrays]) -> tuple[Arrays, bool]:
@@ -30,7 +30,7 @@ def recall(kind: str, key: str, names: tuple[str, ...], make: Callable[[], Array
     A damaged file counts as none. Where the cache cannot be written nothing is kept.
     """
     path = cache_folder() / kind / f"{key}.npz"
-    found = _read(path, names)
+    found = read_arrays(path, names)
     if found is not None:
         return found, True
     arrays = make()
@@ -50,7 +50,8 @@ def code_version() -> str:
     return digest.hexdigest()[:12]
 
 
-def _read(path: Path, names: tuple[str, ...]) -> Arrays | None:
+def read_arrays(path: Path, names: tuple[str, ...]) -> Arrays | None:
+    """The arrays called `names` of an .npz file; None where it is missing or damaged. It cannot run code."""
     try:
         with np.load(path, allow_pickle=False) as kept:
             return {name: kept[name] for name in names}

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from quantbench.errors import UserError
+from quantbench.errors import Mismatch, UserError
 from quantbench.quant.calibrators import CALIBRATORS
 
 # Raised whenever a record of the same configuration would no longer mean the same.
@@ -74,6 +74,11 @@ def cell_from_config(config: Mapping[str, Any], cuda_available: bool) -> Cell:
     for group in ("model", "task", "calib", "method", "backend", "suite"):
         if "name" not in config[group]:
             raise UserError(f"{group}.name is missing: write `name: ...` into the file of this {group}")
+    _check_labels(config["model"], config["task"])
+    _boolean(config, "force")
+    _choice(config, "retry", (None, "failed"))
+    if config["threads"] is not None:
+        _integer(config, "threads", 1, None)
     return Cell(
         suite=str(config["suite"]["name"]),
         model=_model(config["model"]),
@@ -94,18 +99,28 @@ def cell_from_config(config: Mapping[str, Any], cuda_available: bool) -> Cell:
     )
 
 
+def _check_labels(model: Mapping[str, Any], task: Mapping[str, Any]) -> None:
+    answers, asked = model.get("labels"), task.get("labels")
+    if answers is not None and asked is not None and answers != asked:
+        raise Mismatch(
+            f"model={model['name']} with task={task['name']}: the network knows the classes of {answers}, the task "
+            f"asks for those of {asked}"
+        )
+
+
 def _model(model: Mapping[str, Any]) -> Mapping[str, Any]:
     """The model's group; a file of weights is named by its content too, so that another file is another cell."""
+    model = {key: value for key, value in model.items() if key != "labels"}
     path = Path(str(model.get("weights"))).expanduser()
     if not path.is_file():
-        return dict(model)
+        return model
     with path.open("rb") as file:
         return {**model, "weights": str(path.absolute()), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def _task(task: Mapping[str, Any]) -> Mapping[str, Any]:
     """The task's group; a folder of data is named by its absolute path."""
-    checked = dict(task)
+    checked = {key: value for key, value in task.items() if key != "labels"}
     if "calibration_samples" in task:
         _integer({"task.calibration_samples": task["calibration_samples"]}, "task.calibration_samples", 1, None)
     if task.get("path") is not None:
@@ -128,10 +143,10 @@ def _boolean(config: Mapping[str, Any], key: str) -> bool:
     return value
 
 
-def _choice(config: Mapping[str, Any], key: str, choices: tuple[str, ...], shown: str | None = None) -> str:
+def _choice(config: Mapping[str, Any], key: str, choices: tuple[str | None, ...], shown: str | None = None) -> str:
     value = config.get(key)
     if value not in choices:
-        raise UserError(f"{shown or key}={value}: must be one of {', '.join(choices)}")
+        raise UserError(f"{shown or key}={value}: must be one of {', '.join(choice or 'null' for choice in choices)}")
     return str(value)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from quantbench.errors import UserError
+from quantbench.errors import Mismatch, UserError
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -75,7 +75,7 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
     """Composes what `arguments` ask for, after trying every override and every value of a sweep.
 
     A sweep is tried one value at a time, beside the first values of all others: the sum of the lengths, not their
-    product.
+    product. Values that do not go together are no mistake as long as some do: the sweep leaves such combinations out.
 
     Raises:
         UserError: an override cannot be read, or names a key or a choice that does not exist.
@@ -86,9 +86,8 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
     name = arguments.config_name or CONFIG_NAME
     with _hydra(arguments.config_dir):
         overrides = _parse_overrides(arguments.overrides)
-        first = next(_variants(overrides))
-        config = _compose(name, first)
-        _refuse_new_roots(name, first)
+        config, variant = _first_possible(name, overrides)
+        _refuse_new_roots(name, variant)
         multirun = bool(arguments.multirun) or config.hydra.mode == RunMode.MULTIRUN
         swept = next((override.input_line for override in overrides if override.is_sweep_override()), None)
         if swept and not multirun:
@@ -100,7 +99,7 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
             assert isinstance(listed, dict)
             params = {str(key): _written(value) for key, value in listed.items()}
             overrides = _parse_overrides([f"{key}={value}" for key, value in params.items()]) + overrides
-            config, *_ = [_compose(name, variant) for variant in _variants(overrides)]
+            config, _ = _first_possible(name, overrides)
     return Composed(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), multirun, params)
 
 
@@ -156,6 +155,21 @@ def _variants(overrides: Sequence[Override]) -> Iterator[list[Override]]:
             yield [*first[:place], choice, *first[place + 1 :]]
 
 
+def _first_possible(name: str, overrides: Sequence[Override]) -> tuple[DictConfig, list[Override]]:
+    """Tries all variants of a sweep; the first configuration whose choices go together, and its overrides."""
+    possible: list[tuple[DictConfig, list[Override]]] = []
+    mismatch: Mismatch | None = None
+    for variant in _variants(overrides):
+        try:
+            possible.append((_compose(name, variant), variant))
+        except Mismatch as error:
+            mismatch = mismatch or error
+    if not possible:
+        assert mismatch is not None
+        raise mismatch
+    return possible[0]
+
+
 def _lines(overrides: Sequence[Override]) -> list[str]:
     return [override.input_line or "" for override in overrides]
 
@@ -180,7 +194,7 @@ def _compose(name: str, overrides: Sequence[Override]) -> DictConfig:
     try:
         config = compose(name, _lines(overrides), return_hydra_config=True)
     except Exception as error:  # Hydra, OmegaConf, YAML and the file system each have errors of their own
-        raise UserError(_diagnose(name, overrides) or one_line(error)) from error
+        raise _diagnose(name, overrides) or UserError(one_line(error)) from error
     for group, choice in config.hydra.runtime.choices.items():
         if group in config and not OmegaConf.is_dict(config[group]):
             raise UserError(f"{group}={choice} has no keys: write `name: ...` into its file")
@@ -206,8 +220,13 @@ def _refuse_new_roots(name: str, overrides: Sequence[Override]) -> None:
             raise UserError(f"no override {override.key_or_group}: {nearest(override.key_or_group, roots - {'hydra'})}")
 
 
-def _diagnose(name: str, overrides: Sequence[Override]) -> str | None:
-    """What is wrong with the overrides, if it is a name that does not exist."""
+def diagnose(name: str, texts: Sequence[str], error: Exception) -> UserError:
+    """What to say where the overrides `texts` of one job cannot be composed; Hydra must be initialized."""
+    return _diagnose(name, _parse_overrides(texts)) or UserError(one_line(error))
+
+
+def _diagnose(name: str, overrides: Sequence[Override]) -> UserError | None:
+    """What is wrong with the overrides, if it is a name that does not exist or one that others rule out."""
     from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
 
@@ -217,7 +236,7 @@ def _diagnose(name: str, overrides: Sequence[Override]) -> str | None:
         chosen: list[Any] = value if isinstance(value, list) else [value]
         for choice in [str(item) for item in chosen]:
             if choice not in [*choices, "None"] and not override.is_delete():
-                return f"no {override.key_or_group} {choice}: {nearest(choice, choices)}"
+                return UserError(f"no {override.key_or_group} {choice}: {nearest(choice, choices)}")
     try:
         known = set(_keys(compose(name, _lines(groups))))
     except Exception:  # a file is wrong, not a name: the first error says it
@@ -227,8 +246,9 @@ def _diagnose(name: str, overrides: Sequence[Override]) -> str | None:
         key = override.key_or_group
         if override in groups or override.is_add() or override.is_hydra_override() or key in known:
             continue
-        owners = _choices_with(name, key)
-        return f"no override {key}: {'only with ' + ' or '.join(owners) if owners else nearest(key, known | roots)}"
+        if owners := _choices_with(name, key):
+            return Mismatch(f"no override {key}: only with {' or '.join(owners)}")
+        return UserError(f"no override {key}: {nearest(key, known | roots)}")
     return None
 
 

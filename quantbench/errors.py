@@ -9,3 +9,7 @@ class UserError(Exception):
 
 class Halt(BaseException):
     """Nothing more can be done in this run. Not an Exception, so that no sweep goes on after it."""
+
+
+class Mismatch(UserError):
+    """Choices that are each right but do not go together: a sweep leaves out such a combination."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pandas as pd
+
+from quantbench.quant.histogram import Histogram
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Row:
     change_low: float | None = None  # paired 95 % interval over samples
     change_high: float | None = None
     relative_change: float | None = None  # change / fp32
+    p_value: float | None = None  # exact paired test (McNemar) that nothing changed; right/wrong scores only
+    detectable_drop: float | None = None  # the smallest true drop that samples like these show, in points, see stats.py
     agreement: float | None = None  # percent of evaluated samples with the same prediction, unlabelled ones included
     sqnr_db: float | None = None  # 10 log10(signal / noise) of the outputs, energies summed over all samples
     calib: str | None = None  # empty where activations stay in float
@@ -51,17 +56,36 @@ class Row:
     torch: str | None = None
     git: str | None = None
     started: str | None = None
-    status: str = "ok"  # ok, failed (bad input or missing data) or error (unexpected)
+    status: str = "ok"  # ok, failed (bad input or missing data), error (unexpected) or unsupported (not built yet)
     error: str | None = None
 
 
 COLUMNS = tuple(f.name for f in fields(Row))
+_KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float), "bool": bool}
+
+
+def check_types(row: Row) -> None:
+    """Refuse a row from a file whose values are not what Row declares.
+
+    Raises:
+        TypeError: the message names the column.
+    """
+    for column in fields(row):
+        kind, *optional = str(column.type).split(" | ")
+        value = getattr(row, column.name)
+        if not (isinstance(value, _KINDS[kind]) or (value is None and optional)):
+            raise TypeError(f"{column.name} is {value!r}")
 
 
 @dataclass(frozen=True)
 class Record:
-    """Everything a cell produced. `samples` is one line a sample, None where the cell failed."""
+    """Everything a cell produced. `samples` is one line a sample, None where the cell failed.
+
+    `histograms` are those of the activation sites that the cell was calibrated on; cells that share them name the same
+    file in `details["histograms"]`.
+    """
 
     row: Row
     details: dict[str, Any] = field(default_factory=dict)
     samples: pd.DataFrame | None = None
+    histograms: Mapping[str, Histogram] | None = None

@@ -22,6 +22,7 @@ from quantbench.cache import Arrays, code_version, recall
 from quantbench.cell import Cell, fingerprint
 from quantbench.doctor import isa
 from quantbench.evaluate import Inputs, predict
+from quantbench.histograms import NAMES, pack, unpack
 from quantbench.methods.ptq import collect
 from quantbench.networks.network import Network
 from quantbench.provenance import versions
@@ -135,11 +136,15 @@ def histograms(reference: Reference, fold_bn: bool) -> Pass[Mapping[str, Histogr
         began = time.perf_counter()
         module = prepare(reference, fold_bn).module
         batches = reference.calibration.batches(reference.batch_size, reference.device, "calibration")
-        return {**_packed(collect(module, batches)), "seconds": np.array(time.perf_counter() - began)}
+        return {**pack(collect(module, batches)), "seconds": np.array(time.perf_counter() - began)}
 
-    names = ("sites", "counts", "frames", "seconds")
-    arrays, kept = recall("histograms", _key(reference, reference.calibration, fold_bn), names, make)
-    return Pass(_unpacked(arrays), float(arrays["seconds"]), kept)
+    arrays, kept = recall("histograms", histograms_key(reference, fold_bn), (*NAMES, "seconds"), make)
+    return Pass(unpack(arrays), float(arrays["seconds"]), kept)
+
+
+def histograms_key(reference: Reference, fold_bn: bool) -> str:
+    """What names the histograms: a fingerprint of all that decides them."""
+    return _key(reference, reference.calibration, fold_bn)
 
 
 def forget() -> None:
@@ -150,19 +155,6 @@ def forget() -> None:
 
 def _key(reference: Reference, inputs: Inputs, *more: Any) -> str:
     return fingerprint([reference.key, [(sample.id, sample.version) for sample in inputs.samples], *more])
-
-
-def _packed(by_site: Mapping[str, Histogram]) -> Arrays:
-    return {
-        "sites": np.array(list(by_site)),
-        "counts": np.stack([h.counts for h in by_site.values()]),
-        "frames": np.array([(h.width, h.low, h.high) for h in by_site.values()]),
-    }
-
-
-def _unpacked(arrays: Arrays) -> dict[str, Histogram]:
-    rows = zip(arrays["sites"], arrays["counts"], arrays["frames"], strict=True)
-    return {str(site): Histogram(counts, *(float(value) for value in frame)) for site, counts, frame in rows}
 
 
 def _subset(samples: Sequence[Any], limit: int | None) -> Sequence[Any]:

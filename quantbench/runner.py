@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 import traceback
 from contextlib import AbstractContextManager
@@ -22,18 +21,29 @@ from torch import Tensor, nn
 
 from quantbench import store
 from quantbench.cell import Cell, cell_from_config
+from quantbench.command import command_for
 from quantbench.doctor import isa
 from quantbench.errors import Halt, UserError
 from quantbench.evaluate import predict
-from quantbench.methods.ptq import Quantization, quantize
+from quantbench.methods.ptq import Quantization, quantize, site_sqnr_db
 from quantbench.provenance import git_revision, peak_memory_mb, reset_peak_memory, versions
 from quantbench.quant.calibrators import CALIBRATORS, Calibrator
 from quantbench.quant.errors import QuantizationError
 from quantbench.quant.scheme import Scheme
 from quantbench.quant.simulate import simulate
+from quantbench.quant.sqnr import decibel
 from quantbench.record import Record, Row
-from quantbench.reference import Prepared, Reference, fp32_outputs, histograms, load_reference, prepare
-from quantbench.stats import paired_change
+from quantbench.reference import (
+    Prepared,
+    Reference,
+    fp32_outputs,
+    histograms,
+    histograms_key,
+    load_reference,
+    prepare,
+)
+from quantbench.stats import mcnemar, paired_change, smallest_detectable_drop
+from quantbench.sweep import note, recorded
 
 
 def run_job(config: DictConfig) -> None:
@@ -46,9 +56,9 @@ def run_job(config: DictConfig) -> None:
         Halt: the results folder cannot be written, so that nothing more can be kept.
     """
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    results, run = Path(settings["results_dir"]), os.environ.get("QUANTBENCH_RUN", "direct")
+    results = Path(settings["results_dir"])
     try:
-        store.note_in_run(results, run, _attempt(settings, results))
+        note(results, _attempt(settings, results))
     except store.Unwritable as error:
         raise Halt(str(error)) from error
 
@@ -59,18 +69,18 @@ def _attempt(settings: dict[str, Any], results: Path) -> dict[str, Any]:
         cell = cell_from_config(settings, torch.cuda.is_available())
     except UserError as error:
         return {"invalid": str(error)}
-    finished = _finished(results, cell)
-    if finished and settings["force"] is not True:
-        return {"cell": cell.hash, "found": True}
-    record = measure(cell)
-    if finished and record.row.status != "ok":
+    if entry := recorded(cell, settings):
+        return entry
+    if settings["threads"] is not None:
+        torch.set_num_threads(settings["threads"])
+    record = measure(cell, command_for(settings))
+    if record.row.status != "ok" and _measured_before(results, cell):
         return {"cell": cell.hash, "found": True, "invalid": f"measured again in vain: {record.row.error}"}
     store.write_record(results, record)
     return {"cell": cell.hash}
 
 
-def _finished(results: Path, cell: Cell) -> bool:
-    """Whether a sound record of the cell is there; a damaged one is measured again."""
+def _measured_before(results: Path, cell: Cell) -> bool:
     try:
         row = store.read_row(results, cell.hash)
     except UserError:
@@ -78,18 +88,21 @@ def _finished(results: Path, cell: Cell) -> bool:
     return row is not None and row.status == "ok"
 
 
-def measure(cell: Cell) -> Record:
-    """The record of a cell, whatever happens but an interruption."""
+def measure(cell: Cell, command: str = "") -> Record:
+    """The record of a cell, whatever happens but an interruption. `command` is what measures it again."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     row = replace(_described(cell), started=started)
+    details = {"command": command, "config": asdict(cell)}
+    if cell.model.get("family") == "unsupported":
+        return Record(replace(row, status="unsupported", error=f"{row.model} is not built yet"), details)
     try:
-        return _measure(cell, row)
+        record = _measure(cell, row)
     except (UserError, QuantizationError) as error:
-        return Record(replace(row, status="failed", error=" ".join(str(error).split())), {"config": asdict(cell)})
+        return Record(replace(row, status="failed", error=" ".join(str(error).split())), details)
     except Exception as error:
         message = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
-        details = {"config": asdict(cell), "traceback": traceback.format_exc()}
-        return Record(replace(row, status="error", error=message), details)
+        return Record(replace(row, status="error", error=message), {**details, "traceback": traceback.format_exc()})
+    return replace(record, details={**details, **record.details})
 
 
 def _measure(cell: Cell, row: Row) -> Record:
@@ -129,7 +142,10 @@ def _measure(cell: Cell, row: Row) -> Record:
         "calibration": int(calibration is not None and not calibration.kept),
         "quantized": 1,
     }
-    return Record(row, {**_details(cell, reference, prepared, quantization), "passes": passes}, samples)
+    details = _details(cell, reference, prepared, quantization)
+    kept = None if calibration is None else histograms_key(reference, cell.fold_bn)
+    site_sqnr = site_sqnr_db(quantization, seen)
+    return Record(row, {**details, "passes": passes, "site_sqnr_db": site_sqnr, "histograms": kept}, samples, seen)
 
 
 def compare(reference: Reference, fp32: Tensor, quantized: Tensor) -> pd.DataFrame:
@@ -159,7 +175,10 @@ def scores(samples: pd.DataFrame, metric: str) -> dict[str, Any]:
     scored = samples[samples.fp32.notna()]
     if scored.empty:
         raise UserError("none of the evaluated samples has a label: raise limit")
-    change = paired_change(scored.fp32.to_numpy(), scored.quantized.to_numpy())
+    before, after = scored.fp32.to_numpy(), scored.quantized.to_numpy()
+    change = paired_change(before, after)
+    detectable = smallest_detectable_drop(before, after)
+    right_or_wrong = scored[["fp32", "quantized"]].isin((0.0, 100.0)).all(axis=None)
     fp32 = float(scored.fp32.mean())
     return {
         "metric": metric,
@@ -170,18 +189,15 @@ def scores(samples: pd.DataFrame, metric: str) -> dict[str, Any]:
         "change_low": change.low,
         "change_high": change.high,
         "relative_change": change.value / fp32 if fp32 else None,
+        "p_value": mcnemar(before, after) if right_or_wrong else None,
+        "detectable_drop": detectable if math.isfinite(detectable) else None,
         "agreement": 100 * float((samples.fp32_prediction == samples.quantized_prediction).mean()),
-        "sqnr_db": _decibel(samples.signal.sum(), samples.noise.sum()),
+        "sqnr_db": decibel(samples.signal.sum(), samples.noise.sum()),
     }
 
 
 def _energy(outputs: Tensor) -> NDArray[np.float64]:
     return outputs.double().flatten(1).square().sum(1).numpy()
-
-
-def _decibel(signal: float, noise: float) -> float | None:
-    """10 log10(signal / noise); None where there is no noise at all, or nothing but noise."""
-    return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
 
 
 def _described(cell: Cell) -> Row:
@@ -242,7 +258,6 @@ def _details(cell: Cell, reference: Reference, prepared: Prepared, quantization:
     quantized = {layer.name for layer in quantization.layers}
     calibrated = [] if cell.activation_bits is None else [sample.id for sample in reference.calibration.samples]
     return {
-        "config": asdict(cell),
         "network": {"weights": reference.network.weights, "preprocessing": reference.network.preprocessing},
         "calibration_ids": calibrated,
         "folded": prepared.folded,

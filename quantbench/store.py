@@ -2,6 +2,7 @@
 
 results_dir/cells/<hash>.json          the record; its presence says that the cell is finished
 results_dir/cells/<hash>.samples.csv   one line a sample, written before the record
+results_dir/histograms/<name>.npz      the histograms of one calibration, which many cells share
 results_dir/runs/<run>.jsonl           which cells a run asked for
 results_dir/results.csv                one line a record
 """
@@ -15,15 +16,21 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from quantbench.cache import read_arrays
 from quantbench.cell import SCHEMA
 from quantbench.errors import UserError
+from quantbench.histograms import NAMES, pack, unpack
 from quantbench.locking import locked
-from quantbench.record import COLUMNS, Record, Row
+from quantbench.quant.histogram import Histogram
+from quantbench.record import COLUMNS, Record, Row, check_types
 
 LEFTOVER_SECONDS = 24 * 3600.0
 
@@ -40,6 +47,11 @@ def record_path(results: Path, cell: str) -> Path:
 def samples_path(results: Path, cell: str) -> Path:
     """Where the per-sample scores of a cell lie."""
     return results / "cells" / f"{cell}.samples.csv"
+
+
+def histograms_path(results: Path, name: str) -> Path:
+    """Where the histograms that a record names lie."""
+    return results / "histograms" / f"{name}.npz"
 
 
 def check_writable(results: Path) -> None:
@@ -78,8 +90,23 @@ def write_record(results: Path, record: Record) -> None:
         _write(path, lambda file: samples.to_csv(file, index=False))
     else:
         path.unlink(missing_ok=True)
+    if record.histograms:
+        _write_histograms(histograms_path(results, record.details["histograms"]), pack(record.histograms))
     content = {"schema": SCHEMA, "row": asdict(record.row), **record.details}
     _write(record_path(results, record.row.cell), lambda file: json.dump(content, file, indent=1))
+
+
+def _write_histograms(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    if not path.exists():
+        _write(path, lambda file: np.savez_compressed(file.buffer, allow_pickle=False, **arrays))
+
+
+def read_histograms(results: Path, name: str | None) -> dict[str, Histogram]:
+    """The histograms that a record names; none where it names none or their file is missing or damaged."""
+    if name is None:
+        return {}
+    arrays = read_arrays(histograms_path(results, name), NAMES)
+    return {} if arrays is None else unpack(arrays)
 
 
 def read_row(results: Path, cell: str) -> Row | None:
@@ -88,35 +115,57 @@ def read_row(results: Path, cell: str) -> Row | None:
     Raises:
         UserError: the record is damaged.
     """
-    path = record_path(results, cell)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return _read_record(record_path(results, cell))[0]
+    except (FileNotFoundError, _OtherSchema):
         return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable record ({error}); delete it and run the cell again") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        return None
-    try:
-        return Row(**content["row"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a complete record ({error}); delete it and run the cell again") from error
 
 
 def read_rows(results: Path) -> tuple[list[Row], list[str]]:
     """The rows of all finished cells, oldest first, and a line on each file that could not be read."""
-    rows, problems = [], []
-    for path in sorted((results / "cells").glob("*.json")):
-        try:
-            row = read_row(results, path.stem)
-        except UserError as error:
-            problems.append(str(error))
+    records, problems = read_records(results)
+    return [row for row, _ in records], problems
+
+
+def read_records(results: Path) -> tuple[list[tuple[Row, dict[str, Any]]], list[str]]:
+    """The row and the details of every finished cell, oldest first, and a line on each file that is no record."""
+    records, problems = [], []
+    for path in sorted((results / "cells").glob("[!.]*")):
+        if path.name.endswith(".samples.csv"):
             continue
-        if row is None:
-            problems.append(f"{path}: a record of another version; it is left out")
-        else:
-            rows.append(row)
-    return sorted(rows, key=lambda row: (row.started or "", row.cell)), problems
+        try:
+            records.append(_read_record(path))
+        except (UserError, FileNotFoundError) as error:
+            problems.append(str(error))
+    return sorted(records, key=lambda record: (record[0].started or "", record[0].cell)), problems
+
+
+class _OtherSchema(UserError):
+    """A record that another version wrote."""
+
+
+def _read_record(path: Path) -> tuple[Row, dict[str, Any]]:
+    """Raises FileNotFoundError, _OtherSchema, or UserError where the file is no sound record."""
+    if path.suffix != ".json":
+        raise UserError(f"{path}: not a file of quantbench; it is left out")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable record ({error}); delete it and run the cell again") from error
+    if not isinstance(content, dict) or "schema" not in content:
+        raise UserError(f"{path}: not a record of quantbench; it is left out")
+    if content["schema"] != SCHEMA:
+        raise _OtherSchema(f"{path}: a record of another version; it is left out")
+    try:
+        row = Row(**content["row"])
+        check_types(row)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a complete record ({error}); delete it and run the cell again") from error
+    if row.cell != path.stem:
+        raise UserError(f"{path}: the record of another cell, {row.cell}; it is left out")
+    return row, {key: value for key, value in content.items() if key not in ("schema", "row")}
 
 
 def derive_csv(results: Path) -> tuple[list[Row], list[str]]:
@@ -158,8 +207,8 @@ def read_run(results: Path, run: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _write(path: Path, write: Callable[[TextIO], Any]) -> None:
-    """Write a text file under a temporary name, force it to disk, then rename it into place."""
+def _write(path: Path, write: Callable[[TextIOWrapper], Any]) -> None:
+    """Write a file under a temporary name, force it to disk, then rename it into place."""
     partial = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from quantbench import console, store
 from quantbench.record import Row
@@ -16,28 +18,52 @@ WIDE = 120  # columns that hold a row of the table
 def print_summary(results: Path, run: str) -> int:
     """Derive results.csv, print what the run measured and return its exit code.
 
-    0: every cell is there; 2: a cell failed on bad input or missing data; 1: a cell failed unexpectedly.
+    0: every cell is there, or stands for a network that is not built yet; 2: a cell failed on bad input or missing
+    data, or there is nothing but networks that are not built; 1: a cell failed unexpectedly.
     """
     entries = store.read_run(results, run)
     rows, problems = store.derive_csv(results)
     by_cell = {row.cell: row for row in rows}
     wanted = [by_cell[entry["cell"]] for entry in entries if entry.get("cell") in by_cell]
     measured = [row for row in wanted if row.status == "ok"]
+    failed = [row for row in wanted if row.status in ("failed", "error")]
     if measured:
         _print_rows(measured)
-    found = sum(bool(entry.get("found")) for entry in entries)
-    if found:
-        print(f"{found} of {len(entries)} measured before; force=true measures again")
+    _print_counts(entries, wanted)
     if wanted:
         print(f"rows: {results / 'results.csv'}   per-sample scores: {results / 'cells'}")
     invalid = [entry["invalid"] for entry in entries if "invalid" in entry]
-    failures = [f"{row.model}, {recipe(row)}: {row.error}" for row in wanted if row.status != "ok"]
-    for line in (*problems, *invalid, *failures):
+    for line in (*problems, *invalid, *_grouped(failed)):
         print(f"quantbench: {line}", file=sys.stderr)
-    if any(row.status == "error" for row in wanted):
+    if any(entry.get("failed") for entry in entries):
+        print("quantbench: what failed before was left as it is: retry=failed tries it again", file=sys.stderr)
+    if any(row.status == "error" for row in failed):
         print(f"quantbench: the traceback is in {results / 'cells'}/<cell>.json; please report it", file=sys.stderr)
         return UNEXPECTED
-    return BAD_INPUT if invalid or failures else 0
+    return BAD_INPUT if invalid or failed or (wanted and not measured) else 0
+
+
+def _print_counts(entries: list[dict[str, Any]], wanted: list[Row]) -> None:
+    """What was not measured in this run, and why."""
+    cells = [entry for entry in entries if "cell" in entry]
+    found = sum(bool(entry.get("found")) for entry in cells)
+    if found:
+        _print_folded(f"{found} of {len(cells)} cells were there before; force=true measures again")
+    for reason in (entry["dropped"] for entry in entries if "dropped" in entry):
+        _print_folded(f"left out: {reason}")
+    missing = Counter(row.model for row in wanted if row.status == "unsupported")
+    if missing:
+        names = ", ".join(f"{model} ({count})" for model, count in missing.items())
+        _print_folded(f"unsupported, because the network is not built yet (cells): {names}")
+
+
+def _grouped(failed: list[Row]) -> list[str]:
+    """One line for the cells of a network that failed alike."""
+    alike: dict[tuple[str, str | None], list[Row]] = {}
+    for row in failed:
+        alike.setdefault((row.model, row.error), []).append(row)
+    said = {key: recipe(rows[0]) if len(rows) == 1 else f"{len(rows)} cells" for key, rows in alike.items()}
+    return [f"{model}, {what}: {error}" for (model, error), what in said.items()]
 
 
 def _print_rows(rows: list[Row]) -> None:

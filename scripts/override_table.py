@@ -6,8 +6,8 @@ import re
 import sys
 from pathlib import Path
 
-from quantbench.commands.listing import defaults, describe, find_groups
 from quantbench.config import conf_folder
+from quantbench.groups import defaults, describe, find_groups
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "overrides.md"
 KEY = re.compile(r"^(\w+): *(.*?) +# +(.+)$")

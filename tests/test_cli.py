@@ -144,7 +144,7 @@ def test_cfg_shows_the_configuration_and_runs_nothing(jobs, capsys):
         (["+limits=4"], "no override limits: did you mean limit?"),
         (["experiment=table9"], "no experiment table9: did you mean table"),
         (["calib.percentile=99.9"], "no override calib.percentile: only with calib=percentile"),
-        (["-m", "calib=percentile,max", "calib.percentile=99.9"], "only with calib=percentile"),
+        (["-m", "calib=entropy,max", "calib.percentile=99.9"], "only with calib=percentile"),
         (["calib=max,mse"], "calib=max,mse is a sweep: add -m"),
         (["--cfg", "job", "calib=max,mse"], "calib=max,mse is a sweep: give one value"),
         (["-m", "--cfg", "job"], "leave out -m"),

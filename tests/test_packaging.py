@@ -27,7 +27,7 @@ def wheel(tmp_path_factory) -> Path:
     """The wheel, built from what git would commit with the tools that are installed: no network."""
     pytest.importorskip("hatchling")
     source, output = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("quantbench", "conf"):
+    for name in ("quantbench", "hydra_plugins", "conf", "results/paper"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -40,11 +40,19 @@ def wheel(tmp_path_factory) -> Path:
 def test_the_wheel_holds_the_configuration_and_the_weights(wheel):
     assert wheel.name == f"quantbench-{VERSION}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder, kind in [("conf", "*.yaml"), ("quantbench", "*.py"), ("quantbench/weights", "*")]:
+    code = [
+        ("quantbench", "*.py"),
+        ("quantbench/weights", "*"),
+        ("quantbench/report", "page.*"),
+        ("hydra_plugins", "*.py"),
+    ]
+    for folder, kind in code:
         for file in (ROOT / folder).rglob(kind):
-            inside = file.relative_to(ROOT).as_posix()
-            assert (f"quantbench/{inside}" if folder == "conf" else inside) in names
-    assert {name.split("/")[0] for name in names} == {"quantbench", f"quantbench-{VERSION}.dist-info"}
+            assert file.relative_to(ROOT).as_posix() in names
+    for folder, inside in [("conf", "conf"), ("results/paper", "paper")]:
+        for file in (path for path in (ROOT / folder).rglob("*.*") if path.is_file()):
+            assert f"quantbench/{inside}/{file.relative_to(ROOT / folder).as_posix()}" in names
+    assert {name.split("/")[0] for name in names} == {"quantbench", "hydra_plugins", f"quantbench-{VERSION}.dist-info"}
 
 
 @pytest.mark.slow

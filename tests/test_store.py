@@ -3,11 +3,13 @@ import json
 import os
 from dataclasses import asdict, replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from quantbench import store
 from quantbench.errors import UserError
+from quantbench.quant.histogram import Histogram
 from quantbench.record import COLUMNS, Record, Row
 
 ROW = Row(cell="abc", suite="desk", model="m", task="t", fp32=90.0, quantized=89.5, change=-0.5, started="2026-01-01")
@@ -82,10 +84,47 @@ def test_a_damaged_record_is_named_and_the_others_stay(tmp_path, damage):
 def test_a_record_of_another_version_is_left_out_aloud(tmp_path):
     (tmp_path / "cells").mkdir()
     store.record_path(tmp_path, "old").write_text(json.dumps({"schema": 0, "row": asdict(ROW)}))
-    store.record_path(tmp_path, "list").write_text("[]")
     rows, problems = store.read_rows(tmp_path)
-    assert rows == [] and len(problems) == 2 and all("another version" in line for line in problems)
+    assert rows == [] and problems == [f"{tmp_path}/cells/old.json: a record of another version; it is left out"]
     assert store.read_row(tmp_path, "old") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("list.json", "[]", "not a record of quantbench"),
+        ("notes.txt", "hello", "not a file of quantbench"),
+        ("cut.json", '{"schema": 1, "row": {"cell"', "not a readable record"),
+        ("empty.json", "", "not a readable record"),
+        ("bare.json", '{"schema": 1}', "not a complete record ('row')"),
+        ("half.json", '{"schema": 1, "row": {"cell": "half"}}', "not a complete record"),
+        ("text.json", json.dumps({"schema": 1, "row": {**asdict(ROW), "fp32": "much"}}), "fp32 is 'much'"),
+        ("none.json", json.dumps({"schema": 1, "row": {**asdict(ROW), "model": None}}), "model is None"),
+        ("copy.json", json.dumps({"schema": 1, "row": asdict(ROW)}), "the record of another cell, abc"),
+    ],
+)
+def test_a_file_that_is_no_record_is_named_and_hides_no_other(tmp_path, name, content, problem):
+    store.write_record(tmp_path, Record(ROW))
+    (tmp_path / "cells" / name).write_text(content)
+    rows, problems = store.read_rows(tmp_path)
+    assert rows == [ROW]
+    assert len(problems) == 1 and problem in problems[0] and name in problems[0] and "\n" not in problems[0]
+
+
+def test_histograms_are_kept_once_for_all_cells_that_name_them(tmp_path):
+    seen = {
+        "fc.input": Histogram(np.array([3, 0, 1]), 0.5, -0.25, 1.25),
+        "a.input": Histogram(np.array([1, 0, 0]), 1.0, 0.0, 0.0),
+    }
+    for cell in ("abc", "def"):
+        store.write_record(tmp_path, Record(replace(ROW, cell=cell), {"histograms": "h"}, None, seen))
+    found = store.read_histograms(tmp_path, "h")
+    assert list(found) == ["fc.input", "a.input"]
+    assert found["fc.input"].counts.tolist() == [3, 0, 1]
+    assert (found["fc.input"].width, found["fc.input"].low, found["fc.input"].high) == (0.5, -0.25, 1.25)
+    assert [path.name for path in (tmp_path / "histograms").iterdir()] == ["h.npz"]
+    store.histograms_path(tmp_path, "h").write_bytes(b"PK broken")
+    assert store.read_histograms(tmp_path, "h") == store.read_histograms(tmp_path, None) == {}
 
 
 def test_a_run_lists_its_cells_in_order(tmp_path):

@@ -63,18 +63,47 @@ def test_a_run_prints_one_row_and_keeps_it(folder, capsys):
     assert (row["status"], row["samples"], row["error"]) == ("ok", "20", "")
     assert f"{float(row['fp32']):.2f}" in output and f"{float(row['change']):+.2f}" in output
     assert cli.main(["run", "calib=entropy", *SMALL]) == 0
-    assert "1 of 1 measured before" in capsys.readouterr().out
+    assert "1 of 1 cells were there before" in capsys.readouterr().out
 
 
-def test_a_failed_cell_is_a_row_and_the_sweep_goes_on(folder, capsys):
-    assert cli.main(["run", "-m", "model=resnet18,resnet20_fashion", "task=imagenet,fashion_mnist", *SMALL]) == 2
+def test_a_failed_cell_is_a_row_the_sweep_goes_on_and_retry_tries_it_again(folder, capsys):
+    sweep = ("run", "-m", "model=resnet18,resnet20_fashion", "calib=max,mse", *SMALL)
+    assert cli.main([*sweep]) == 2
     captured = capsys.readouterr()
-    assert captured.out.count("resnet20_fashion") == 1
-    failed = [row for row in rows() if row["status"] == "failed"]
-    assert len(rows()) == 4 and len(failed) == 3
-    errors = captured.err.strip().splitlines()
-    assert len(errors) == 3 and all(line.startswith("quantbench: res") for line in errors)
-    assert any("task.path=FOLDER" in line for line in errors)
+    assert captured.out.count("resnet20_fashion") == 2
+    assert [row["status"] for row in rows()] == ["failed", "failed", "ok", "ok"]
+    (error,) = captured.err.strip().splitlines()
+    assert error.startswith("quantbench: resnet18, 2 cells: task.path=FOLDER")
+
+    failed = [row["started"] for row in rows() if row["status"] == "failed"]
+    time.sleep(1.1)
+    assert cli.main([*sweep]) == 2
+    captured = capsys.readouterr()
+    assert "4 of 4 cells were there before" in captured.out and "retry=failed tries it again" in captured.err
+    assert [row["started"] for row in rows() if row["status"] == "failed"] == failed
+    assert cli.main([*sweep, "retry=failed"]) == 2
+    assert "2 of 4 cells were there before" in capsys.readouterr().out
+    assert all(row["started"] > max(failed) for row in rows() if row["status"] == "failed")
+
+
+def test_combinations_that_do_not_go_together_are_left_out_with_their_reason(folder, capsys):
+    sweep = ("model=resnet20_fashion,jasper", "calib=max,percentile", "calib.percentile=99.9", "limit=20")
+    assert cli.main(["run", "-m", *sweep]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "left out: no override calib.percentile: only with calib=percentile" in output
+    assert "unsupported, because the network is not built yet (cells): jasper (1)" in output
+    assert sorted((row["model"], row["calib"], row["status"]) for row in rows()) == [
+        ("jasper", "percentile", "unsupported"),
+        ("resnet20_fashion", "percentile", "ok"),
+    ]
+
+
+def test_a_task_of_other_classes_is_refused(folder, capsys):
+    assert cli.main(["run", "model=efficientnet_lite0", "task=fashion_mnist"]) == 2
+    assert (
+        "the network knows the classes of imagenet, the task asks for those of fashion_mnist" in capsys.readouterr().err
+    )
+    assert rows() == []
 
 
 def test_bad_values_leave_the_rows_alone(folder, capsys):

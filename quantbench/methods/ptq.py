@@ -21,6 +21,7 @@ from quantbench.quant.scheme import (
     quantized_layers,
     weight_ranges,
 )
+from quantbench.quant.sqnr import activation_sqnr_db, weight_sqnr_db
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,18 @@ def quantize(
     chosen = quantized_layers(layers, scheme)
     ranges = {**weight_ranges(chosen, scheme), **activation_ranges(chosen, histograms, calibrator, scheme)}
     return Quantization(chosen, ranges, build_mappings(chosen, ranges, scheme))
+
+
+def site_sqnr_db(quantization: Quantization, histograms: Mapping[str, Histogram]) -> dict[str, float | None]:
+    """Signal to noise of every quantized site by its own quantization, in dB, in the order of the layers.
+
+    Each site is looked at alone, with the float network's values: noise from the layers before is not in it.
+    """
+    found = {}
+    for site in (site for layer in quantization.layers for site in layer.sites if site.name in quantization.mappings):
+        mapping = quantization.mappings[site.name]
+        if site.weight is not None:
+            found[site.name] = weight_sqnr_db(site.weight, mapping)
+        else:
+            found[site.name] = activation_sqnr_db(histograms[site.name], mapping)
+    return found

@@ -25,7 +25,7 @@ def load(config: Mapping[str, Any]) -> Network:
 
     Raises UserError if there is no such family, if it has no such option, or if the weights cannot be had.
     """
-    options = {str(key): value for key, value in config.items()}
+    options = {str(key): value for key, value in config.items() if key != "labels"}
     family = options.pop("family", None)
     if family not in FAMILIES:
         raise UserError(f"no family {family!r} of networks: there are {', '.join(FAMILIES)}")

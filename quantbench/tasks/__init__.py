@@ -24,7 +24,7 @@ def load(config: Mapping[str, Any]) -> Task:
 
     Raises UserError if there is no such task, if it has no such option, or if its data cannot be had.
     """
-    options = {str(key): value for key, value in config.items()}
+    options = {str(key): value for key, value in config.items() if key != "labels"}
     name = options.pop("name", None)
     if name not in TASKS:
         raise UserError(f"no task {name!r}: there are {', '.join(TASKS)}")
