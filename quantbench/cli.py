@@ -17,7 +17,9 @@ from quantbench.version import VERSION
 # name -> (module with main(arguments) -> exit code, one line for --help)
 COMMANDS = {
     "run": ("quantbench.commands.run", "quantize a network, evaluate it, write a row"),
+    "report": ("quantbench.commands.report", "write tables, figures and a page from the records"),
     "inspect": ("quantbench.commands.inspect", "show the layers of a network and their sites"),
+    "plot": ("quantbench.commands.plot", "draw the histogram of a site, or the paper's figures"),
     "list": ("quantbench.commands.listing", "list the networks, tasks and other choices"),
     "doctor": ("quantbench.doctor", "show versions, device, caches and what is reachable"),
     "assets": ("quantbench.commands.assets", "list, fetch or verify weights and data"),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import _lru_cache_wrapper, lru_cache
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -77,7 +77,7 @@ def load_reference(cell: Cell) -> Reference:
 
 @lru_cache(maxsize=1)
 def _load(shared: str) -> Reference:
-    for cached in (prepare, fp32_outputs, histograms):
+    for cached in (prepare, _fp32_outputs, _histograms):
         cached.cache_clear()  # nothing of the network before is needed any more
     parts = json.loads(shared)
     model = {key: value for key, value in parts["model"].items() if key != "sha256"}
@@ -114,9 +114,13 @@ def prepare(reference: Reference, fold_bn: bool) -> Prepared:
     return Prepared(module, find_layers(module, *example), folded)
 
 
-@lru_cache(maxsize=1)
 def fp32_outputs(reference: Reference) -> Pass[Tensor]:
     """The float network's outputs for the evaluation samples: float32 [n, ...] on the CPU."""
+    return _first_or_kept(_fp32_outputs, reference)
+
+
+@lru_cache(maxsize=1)
+def _fp32_outputs(reference: Reference) -> Pass[Tensor]:
 
     def make() -> Arrays:
         began = time.perf_counter()
@@ -128,9 +132,13 @@ def fp32_outputs(reference: Reference) -> Pass[Tensor]:
     return Pass(torch.from_numpy(arrays["outputs"]), float(arrays["seconds"]), kept)
 
 
-@lru_cache(maxsize=2)
 def histograms(reference: Reference, fold_bn: bool) -> Pass[Mapping[str, Histogram]]:
     """The histogram of every activation site over the calibration samples."""
+    return _first_or_kept(_histograms, reference, fold_bn)
+
+
+@lru_cache(maxsize=2)
+def _histograms(reference: Reference, fold_bn: bool) -> Pass[Mapping[str, Histogram]]:
 
     def make() -> Arrays:
         began = time.perf_counter()
@@ -142,6 +150,13 @@ def histograms(reference: Reference, fold_bn: bool) -> Pass[Mapping[str, Histogr
     return Pass(unpack(arrays), float(arrays["seconds"]), kept)
 
 
+def _first_or_kept(cached: _lru_cache_wrapper[Pass[T]], *arguments: Any) -> Pass[T]:
+    """What a function with an lru_cache gives, marked as kept wherever this process had it already."""
+    hits = cached.cache_info().hits
+    found = cached(*arguments)
+    return replace(found, kept=found.kept or cached.cache_info().hits > hits)
+
+
 def histograms_key(reference: Reference, fold_bn: bool) -> str:
     """What names the histograms: a fingerprint of all that decides them."""
     return _key(reference, reference.calibration, fold_bn)
@@ -149,7 +164,7 @@ def histograms_key(reference: Reference, fold_bn: bool) -> str:
 
 def forget() -> None:
     """Drop what this process keeps in memory; what is on disk stays."""
-    for cached in (_load, prepare, fp32_outputs, histograms):
+    for cached in (_load, prepare, _fp32_outputs, _histograms):
         cached.cache_clear()
 
 

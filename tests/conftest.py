@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from quantbench import reference
 from quantbench.config import compose_checked, parse_arguments
 
 Settings = dict[str, Any]
@@ -19,3 +20,12 @@ def settings() -> Callable[..., Settings]:
         return OmegaConf.to_container(compose_checked(parse_arguments(overrides)).config, resolve=True)
 
     return composed
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working folder, and a process that has loaded no network yet."""
+    monkeypatch.chdir(tmp_path)
+    reference.forget()
+    yield tmp_path
+    reference.forget()

@@ -222,7 +222,7 @@ def test_plot_histogram_draws_and_lists_the_ranges(folder, capsys, monkeypatch):
     assert sorted(os.listdir("plots")) == [Path(line).name for line in lines[:2]]
     ranges = dict(line.rsplit(maxsplit=1) for line in lines[3:])
     assert ranges["max"] == "8"
-    assert float(ranges["percentile 99.9"]) == pytest.approx(4, abs=0.01)
+    assert 3.875 <= float(ranges["percentile 99.9"]) <= 4  # the bin that holds the 31,969th of 32,001 values
 
 
 @pytest.mark.slow

@@ -96,6 +96,36 @@ def test_the_same_seed_and_batch_size_give_identical_records(measure):
     assert first.details == second.details
 
 
+def test_a_table_costs_no_more_float_passes_than_it_needs(measure):
+    shutil.rmtree(cache.cache_folder())
+    reference.forget()
+    percentiles = [f"calib=percentile_{name}" for name in ("99_9", "99_99", "99_999", "99_9999")]
+    table5 = [measure(calib, *SMALL).details["passes"] for calib in ("calib=max", "calib=entropy", *percentiles)]
+    assert {kind: sum(passes[kind] for passes in table5) for kind in table5[0]} == {
+        "fp32": 1,
+        "calibration": 1,
+        "quantized": 6,
+    }
+    shutil.rmtree(cache.cache_folder())
+    reference.forget()
+    weights = [("granularity=per_channel", "fold_bn=true"), ("granularity=per_tensor", "fold_bn=false")]
+    table3 = [measure("activations=false", *scheme, *SMALL).details["passes"] for scheme in weights]
+    assert table3 == [
+        {"fp32": 1, "calibration": 0, "quantized": 1},
+        {"fp32": 0, "calibration": 0, "quantized": 1},
+    ]
+
+
+def test_a_record_has_the_signal_to_noise_of_every_quantized_site(measure):
+    record = measure("calib=max", "skip_layers=[fc]", *SMALL)
+    sites = record.details["site_sqnr_db"]
+    assert set(sites) == set(record.details["ranges"])
+    assert list(sites)[:2] == ["conv1.input", "conv1.weight"] and "fc.input" not in sites
+    assert all(25 < value < 60 for value in sites.values())
+    assert set(record.histograms) >= {site for site in sites if site.endswith(".input")}
+    assert record.details["histograms"] and measure("activations=false", *SMALL).details["histograms"] is None
+
+
 def test_float_passes_are_kept_for_other_schemes_and_later_processes(measure):
     measure("calib=max", *SMALL, "seed=7")
     reference.forget()

@@ -3,7 +3,6 @@
 import csv
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from quantbench import cli, console, reference, runner, store
+from quantbench import cli, console, runner, store
 from quantbench.record import Record, Row
 from quantbench.summary import print_summary, recipe
 
@@ -39,14 +38,6 @@ ROW = Row(
     seed=0,
     seconds=12.3,
 )
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    reference.forget()
-    yield tmp_path
-    reference.forget()
 
 
 def rows(path="quantbench-results/results.csv"):
@@ -167,23 +158,6 @@ def test_a_full_disk_stops_the_sweep_in_one_line_and_keeps_what_is_finished(fold
     error = capsys.readouterr().err.strip().splitlines()
     assert error == ["quantbench: x.json: cannot be written (No space left on device); free some space"]
     assert [row["weight_bits"] for row in rows()] == ["8"]
-
-
-def test_ctrl_c_keeps_finished_cells_and_the_same_command_goes_on(folder):
-    command = [sys.executable, "-m", "quantbench.cli", "run", "-m", "weight_bits=8,7,6,5,4", "limit=2000"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(folder.glob("quantbench-results/cells/*.json")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "interrupted: finished cells are kept" in errors and "Traceback" not in errors
-    finished = rows()
-    assert 1 <= len(finished) < 5 and {row["status"] for row in finished} == {"ok"}
-    assert not list(folder.glob("quantbench-results/cells/.*"))
-    assert cli.main(command[3:]) == 0
-    assert len(rows()) == 5
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 119])

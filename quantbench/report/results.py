@@ -45,11 +45,12 @@ def load_results(folder: Path) -> Results:
         UserError: there is no such folder, or no record that can be used in it.
     """
     if not folder.is_dir():
-        raise UserError(f"results_dir={folder}: there is no such folder; `quantbench run results_dir={folder}` makes it")
+        raise UserError(f"results_dir={folder}: no such folder; `quantbench run results_dir={folder}` makes it")
     records, problems = store.read_records(folder)
     if not records:
         said = "".join(f"; {problem}" for problem in problems[:3])
-        raise UserError(f"results_dir={folder}: no record to report; `quantbench run results_dir={folder}` writes one{said}")
+        advice = f"`quantbench run results_dir={folder}` writes one"
+        raise UserError(f"results_dir={folder}: no record to report; {advice}{said}")
     return Results(folder, [row for row, _ in records], {row.cell: details for row, details in records}, problems)
 
 

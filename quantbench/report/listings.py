@@ -1,0 +1,164 @@
+"""Tables of cells as they are: repeated recipes, failures, and every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from quantbench.record import Row
+from quantbench.report import items
+from quantbench.report.results import Results
+from quantbench.report.selection import Network, labels_of_cells, measured
+from quantbench.report.table import Item, Table
+from quantbench.stats import repeats
+from quantbench.summary import recipe
+
+PASSES = ("fp32", "calibration", "quantized")
+
+
+def repeated(found: Sequence[Network]) -> Table:
+    """The spread of recipes that were measured with several seeds or calibration subsets."""
+    groups: dict[tuple[str, ...], dict[tuple[int, int], Row]] = {}
+    for network in found:
+        for row in sorted(network.rows, key=lambda row: row.started or ""):
+            if measured(row):
+                key = (
+                    network.label,
+                    recipe(replace(row, seed=None)),
+                    str(row.samples),
+                    str(row.method),
+                    str(row.backend),
+                )
+                groups.setdefault(key, {})[row.seed or 0, row.calibration_samples or 0] = row
+    rows = [
+        _spread(network, scheme, some)
+        for (network, scheme, *_), runs in groups.items()
+        for some in _subsets(list(runs.values()))
+    ]
+    return Table(
+        name="repeats",
+        title="Spread over calibration subsets and seeds",
+        caption="The quantized figure, in the metric's points, of recipes that were measured with several seeds, each "
+        "of which draws other calibration samples, or with several numbers of calibration samples: mean, sample "
+        "standard deviation (n - 1), least and largest.",
+        columns=(
+            "network",
+            "recipe",
+            "samples",
+            "calibration samples",
+            "seeds",
+            "runs",
+            "mean",
+            "standard deviation",
+            "least",
+            "largest",
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _subsets(runs: Sequence[Row]) -> list[list[Row]]:
+    """The runs of each number of calibration samples and, where there are several such, all runs together."""
+    sizes: dict[int, list[Row]] = {}
+    for row in runs:
+        sizes.setdefault(row.calibration_samples or 0, []).append(row)
+    subsets = [sizes[size] for size in sorted(sizes)]
+    return [subset for subset in (*subsets, *([list(runs)] if len(sizes) > 1 else [])) if len(subset) > 1]
+
+
+def _spread(network: str, scheme: str, runs: Sequence[Row]) -> tuple[Item, ...]:
+    found = repeats([row.quantized for row in runs if row.quantized is not None])
+    sizes, seeds = ({getattr(row, name) or 0 for row in runs} for name in ("calibration_samples", "seed"))
+    return (
+        items.text(network),
+        items.text(scheme),
+        items.number(runs[0].samples, digits=0),
+        items.text(" and ".join(f"{size:,}" for size in sorted(sizes))),
+        items.text(" ".join(str(seed) for seed in sorted(seeds))),
+        items.number(found.runs, digits=0),
+        items.number(found.mean),
+        items.number(found.spread, digits=3),
+        items.number(found.low),
+        items.number(found.high),
+    )
+
+
+def failures(results: Results, found: Sequence[Network]) -> Table:
+    """Every cell without figures; those of one network with the same error are one line."""
+    labels = labels_of_cells(found)
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in results.rows:
+        if row.status != "ok":
+            groups.setdefault((labels[row.cell], row.status, row.error or ""), []).append(row)
+    rows = [
+        (
+            items.text(network),
+            items.text(recipe(same[0]) if len(same) == 1 else f"{len(same)} recipes"),
+            items.number(len(same), digits=0),
+            items.text(status),
+            items.text(error),
+        )
+        for (network, status, error), same in groups.items()
+    ]
+    return Table(
+        name="failures",
+        title="Cells without figures",
+        caption="failed: bad input or missing data; error: a defect, its traceback is in the cell's record; "
+        "unsupported: a network of the paper that is not built yet.",
+        columns=("network", "recipe", "cells", "status", "what happened"),
+        rows=tuple(rows),
+    )
+
+
+def every_cell(results: Results, found: Sequence[Network]) -> Table:
+    """Every cell with the command that measures it again."""
+    labels = labels_of_cells(found)
+    return Table(
+        name="rows",
+        title="Every cell",
+        caption="fp32, quantized and change in the metric's points; low and high bound the paired 95 % interval of the "
+        "change; agreement of predictions with fp32 in percent; SQNR of the outputs in dB; seconds of the cell in all; "
+        "forward passes over the data that it took: fp32 + calibration + quantized, 0 where one was kept from before.",
+        columns=(
+            "network",
+            "task",
+            "recipe",
+            "status",
+            "samples",
+            "fp32",
+            "quantized",
+            "change",
+            "low",
+            "high",
+            "agreement",
+            "SQNR",
+            "seconds",
+            "passes",
+            "command",
+        ),
+        rows=tuple(_cell(row, labels[row.cell], results.details.get(row.cell, {})) for row in results.rows),
+        formats=("csv", "html"),
+    )
+
+
+def _cell(row: Row, network: str, details: Mapping[str, Any]) -> tuple[Item, ...]:
+    passes, command = details.get("passes"), details.get("command")
+    taken = [str(passes.get(step, 0)) for step in PASSES] if isinstance(passes, Mapping) else []
+    return (
+        items.text(network),
+        items.text(row.task),
+        items.text(recipe(row)),
+        items.text(row.status),
+        items.number(row.samples, digits=0),
+        items.number(row.fp32),
+        replace(items.number(row.quantized), large_drop=items.quantized(row).large_drop if measured(row) else False),
+        items.number(row.change, sign="+"),
+        items.number(row.change_low, sign="+"),
+        items.number(row.change_high, sign="+"),
+        items.number(row.agreement),
+        items.number(row.sqnr_db, digits=1),
+        items.number(row.seconds, digits=1),
+        items.text(" + ".join(taken)),
+        items.text(command if isinstance(command, str) else None),
+    )

@@ -1,0 +1,146 @@
+"""The tables of a report, built from rows: the paper's tables 2 to 5 with its figures beside ours, and what else is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from quantbench.record import Row
+from quantbench.report import items, slots
+from quantbench.report.comparison import differences
+from quantbench.report.grid import grid, left_out
+from quantbench.report.listings import every_cell, failures, repeated
+from quantbench.report.published import published
+from quantbench.report.results import Results
+from quantbench.report.selection import Network, networks
+from quantbench.report.table import MISSING, Item, Table
+
+SHARES_OF_RIGHT_ANSWERS = ("top1", "top5")
+
+FIGURES = (
+    "A figure is the metric in its points ± half of the paired 95 % interval of its change against fp32; the interval "
+    "is over the samples. ↓ marks a drop of more than 1 % relative to fp32, proven or not. Below each network, or "
+    "group of networks, stands its counterpart in the paper: the same network, or one of the same family, which was "
+    "evaluated on other data and is shown for its pattern, not its level. "
+)
+BEST = (
+    "Bold is the best calibration of a network; one whose figure lies within the interval of the best is not proven "
+    "worse. "
+)
+
+
+def tables(results: Results) -> list[Table]:
+    """Every table that the results have rows for.
+
+    In this order, by name: table2, table3, table4, table5, differences, repeats, failures, rows.
+    """
+    found = networks(results)
+    built = [
+        _table2(found),
+        _table3(found),
+        _table4(found),
+        _table5(found),
+        differences(found),
+        repeated(found),
+        failures(results, found),
+        every_cell(results, found),
+    ]
+    return [table for table in built if table.rows]
+
+
+def _table2(found: Sequence[Network]) -> Table:
+    parts = [part for network in found if (part := network.within([lambda _: True]))]
+    rows, notes = [], list(left_out(parts))
+    for network in parts:
+        shown = next(iter(network.matching(lambda _: True)), None)
+        rows.append(_baseline_row(network, shown))
+        if shown is not None and network.is_papers and network.baseline.verdict != "ok":
+            mark = "‡ " if network.baseline.verdict == "off" else ""
+            notes.append(f"{mark}{network.label}: baseline {network.baseline.verdict}: {network.baseline.sentence}")
+    legend = f" {items.CONFIDENCE_LEGEND}" if any(item.confidence for row in rows for item in row) else ""
+    return Table(
+        name="table2",
+        title="Networks and their fp32 accuracy (the paper's table 2)",
+        caption="fp32 is the metric in its points over the samples; low and high are its 95 % interval (Wilson), as if "
+        "the samples were drawn at random, and are given for shares of right answers only. The published fp32 stands "
+        "where the paper has the same network; the baseline is ok where ours lies within the tolerance of it with the "
+        f"same weights on all samples, off (‡) where it does not, unchecked where one of these is not given.{legend}",
+        columns=("network", "task", "metric", "samples", "fp32", "low", "high", "published fp32", "baseline"),
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
+
+
+def _baseline_row(network: Network, row: Row | None) -> tuple[Item, ...]:
+    status = network.status(lambda _: True)
+    figure = None
+    if network.counterpart is not None and network.is_papers:
+        figure = published("2").get((network.counterpart.network, "fp32"))
+    beside = items.paper(figure)
+    head = (items.text(network.label), items.text(network.task))
+    if row is None or row.fp32 is None:
+        return (*head, *[items.text("")] * 2, items.text(status), *[items.text("")] * 2, beside, items.text(status))
+    low = high = None
+    if row.metric in SHARES_OF_RIGHT_ANSWERS and row.samples:
+        low, high = items.wilson(row.fp32, row.samples)
+    return (
+        *head,
+        items.text(row.metric),
+        items.number(row.samples, digits=0),
+        items.fp32(row, network.baseline),
+        items.number(low),
+        items.number(high),
+        beside,
+        Item(network.baseline.verdict if network.is_papers else MISSING, note=network.baseline.sentence),
+    )
+
+
+def _table3(found: Sequence[Network]) -> Table:
+    built = grid(found, "3", slots.table3())
+    return Table(
+        name="table3",
+        title="Int8 weights only, per channel and per tensor, without and with BN folding (the paper's table 3)",
+        caption=f"Activations stay in float. {FIGURES}{items.CONFIDENCE_LEGEND}",
+        columns=("network", "source", "fp32", *(slot.title for slot in slots.table3())),
+        rows=tuple((*line.head, line.fp32, *line.figures) for line in built.lines),
+        notes=built.notes,
+        keys=2,
+    )
+
+
+def _table4(found: Sequence[Network]) -> Table:
+    built = grid(found, "4", slots.table4())
+    rows = [
+        (*line.head, line.fp32, *line.figures, items.relative(line.figures[0], line.fp32.value)) for line in built.lines
+    ]
+    return Table(
+        name="table4",
+        title="Int8 weights only, per channel (the paper's table 4)",
+        caption=f"Activations stay in float. {FIGURES}{items.CONFIDENCE_LEGEND}",
+        columns=("network", "source", "fp32", "int8", "relative change %"),
+        rows=tuple(rows),
+        notes=built.notes,
+        keys=2,
+    )
+
+
+def _table5(found: Sequence[Network]) -> Table:
+    columns = slots.table5(row for network in found for row in network.rows)
+    built = grid(found, "5", columns)
+    return Table(
+        name="table5",
+        title="Int8 weights and activations, by calibration (the paper's table 5)",
+        caption="Weights per channel, activations per tensor; max, entropy or the percentile of |x| that a column "
+        f"names decides the ranges of the activations. {FIGURES}{BEST}{items.CONFIDENCE_LEGEND}",
+        columns=("network", "source", "fp32", *(slot.title for slot in columns)),
+        rows=tuple((*line.head, line.fp32, *_mark_best(line.figures)) for line in built.lines),
+        notes=built.notes,
+        keys=2,
+    )
+
+
+def _mark_best(figures: Sequence[Item]) -> tuple[Item, ...]:
+    """Marks the highest figure, all of several equal ones; nothing to choose, nothing to mark."""
+    values = [round(item.value, 9) for item in figures if item.value is not None]
+    best = max(values) if len(values) > 1 else None
+    return tuple(replace(item, best=item.value is not None and round(item.value, 9) == best) for item in figures)

@@ -1,0 +1,53 @@
+"""Rows and results for the tests of tables."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from quantbench.record import Row
+from quantbench.report.results import Results
+
+ROW = Row(
+    cell="",
+    suite="paper",
+    model="resnet50",
+    task="imagenet",
+    metric="top1",
+    samples=50_000,
+    fp32=76.0,
+    weight_granularity="per_channel",
+    weight_bits=8,
+    mapping="scale",
+    fold_bn=False,
+    method="ptq",
+    backend="simulate",
+    seed=0,
+    calibration_samples=1024,
+    agreement=99.0,
+    sqnr_db=30.0,
+    seconds=2.0,
+    started="2026-01-01T00:00:00+00:00",
+)
+
+
+def row(quantized=None, half=0.1, **changes):
+    """A measured row whose interval is the change +- half; with a status, a row without figures."""
+    made = replace(ROW, **changes)
+    if made.status != "ok":
+        return replace(made, metric=None, samples=None, fp32=None, agreement=None, sqnr_db=None, seconds=None)
+    change = quantized - made.fp32
+    interval = {"change": change, "change_low": change - half, "change_high": change + half}
+    return replace(made, quantized=quantized, relative_change=change / made.fp32, **interval)
+
+
+def int8(quantized=None, calib="max", percentile=None, **changes):
+    """A row of table 5."""
+    return row(quantized, activation_bits=8, calib=calib, percentile=percentile, **changes)
+
+
+def results(*rows, weights="IMAGENET1K_V1"):
+    """Results of these rows, each a cell of its own; weights None: as read from a results.csv, without details."""
+    named = [replace(found, cell=found.cell or f"cell{place}") for place, found in enumerate(rows)]
+    details = {}
+    if weights is not None:
+        details = {found.cell: {"config": {"model": {"name": found.model, "weights": weights}}} for found in named}
+    return Results(Path("results"), named, details)
