@@ -5,9 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 # For example: make test PYTEST="-n 2 -k histogram"
 PYTEST ?=
+# For example: make reproduce-tables SUITE=paper RESULTS=mine SWEEP_OPTIONS="task.path=/data/imagenet"
+SUITE ?= desk
+RESULTS ?= results/$(SUITE)
+SWEEP_OPTIONS ?=
+SWEEP = suite=$(SUITE) results_dir=$(RESULTS) retry=failed $(SWEEP_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format test test-slow test-all bench docs clean
+.PHONY: help install check format test test-slow test-all reproduce-tables bench docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -38,11 +43,17 @@ test-slow: $(STAMP)  ## run the slow tests only
 test-all: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest -m "slow or not slow" $(PYTEST)
 
+reproduce-tables: $(STAMP)  ## run the desk suite and draw the tables, figures and page (about 15 minutes)
+	$(BIN)/quantbench run experiment=table3 $(SWEEP)  # table 4's cells are among those of table 3
+	$(BIN)/quantbench run experiment=table5 $(SWEEP)
+	$(BIN)/quantbench report results_dir=$(RESULTS)
+
 bench: $(STAMP)  ## measure speed and memory as ratios, side by side in one run
 	$(BIN)/python scripts/bench.py
 
-docs: $(STAMP)  ## write docs/overrides.md from the comments in conf/
+docs: $(STAMP)  ## write docs/overrides.md from conf/, and the README's figures from results/desk/results.csv
 	$(BIN)/python scripts/override_table.py
+	$(BIN)/python scripts/readme_tables.py
 
 clean:  ## remove .venv, caches and built packages
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

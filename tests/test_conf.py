@@ -107,8 +107,9 @@ def test_nearest():
     assert nearest("x", []) == "there are none"
 
 
-def test_the_table_of_overrides_is_current(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["override_table.py", "--check"])
+@pytest.mark.parametrize("script", ["override_table.py", "readme_tables.py"])
+def test_what_the_documents_take_from_elsewhere_is_current(monkeypatch, script):
+    monkeypatch.setattr(sys, "argv", [script, "--check"])
     with pytest.raises(SystemExit) as leave:
-        runpy.run_path(str(ROOT / "scripts" / "override_table.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "scripts" / script), run_name="__main__")
     assert not leave.value.code, leave.value.code

@@ -52,7 +52,14 @@ def write(table: Table, folder: Path) -> list[Path]:
 
 
 def markdown(table: Table) -> str:
-    """GitHub's Markdown with padded columns, to be read as it is too."""
+    """GitHub's Markdown with title, caption and notes."""
+    head = f"### {_markdown_text(table.title)}\n\n{_markdown_text(table.caption)}\n\n"
+    notes = "".join(f"- {_markdown_text(note)}\n" for note in table.notes)
+    return f"{head}{markdown_rows(table)}\n{chr(10) if notes else ''}{notes}"
+
+
+def markdown_rows(table: Table) -> str:
+    """The rows alone, in padded columns, to be read as they are too."""
     numeric = numeric_columns(table)
     grid = [[_markdown_cell(column) for column in table.columns]]
     grid += [[_markdown_item(item) for item in row] for row in table.rows]
@@ -62,9 +69,7 @@ def markdown(table: Table) -> str:
     ]
     rule = [f"{'-' * (width - 1)}{':' if right else '-'}" for width, right in zip(widths, numeric, strict=True)]
     lines.insert(1, f"| {' | '.join(rule)} |")
-    head = f"### {_markdown_text(table.title)}\n\n{_markdown_text(table.caption)}\n\n"
-    notes = "".join(f"- {_markdown_text(note)}\n" for note in table.notes)
-    return f"{head}{chr(10).join(lines)}\n{chr(10) if notes else ''}{notes}"
+    return "\n".join(lines)
 
 
 def latex(table: Table) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from quantbench.record import Row
 from quantbench.report import items, slots
+from quantbench.report.agreement import agreement
 from quantbench.report.comparison import differences
 from quantbench.report.grid import grid, left_out
 from quantbench.report.listings import every_cell, failures, repeated
@@ -32,7 +33,7 @@ BEST = (
 def tables(results: Results) -> list[Table]:
     """Every table that the results have rows for.
 
-    In this order, by name: table2, table3, table4, table5, differences, repeats, failures, rows.
+    In this order, by name: table2 to table5, table3_agreement, table5_agreement, differences, repeats, failures, rows.
     """
     found = networks(results)
     built = [
@@ -40,6 +41,8 @@ def tables(results: Results) -> list[Table]:
         _table3(found),
         _table4(found),
         _table5(found),
+        agreement(found, "table3_agreement", "Int8 weights only: agreement with fp32", slots.table3()),
+        agreement(found, "table5_agreement", "Int8 weights and activations: agreement with fp32", _table5_slots(found)),
         differences(found),
         repeated(found),
         failures(results, found),
@@ -125,7 +128,7 @@ def _table4(found: Sequence[Network]) -> Table:
 
 
 def _table5(found: Sequence[Network]) -> Table:
-    columns = slots.table5(row for network in found for row in network.rows)
+    columns = _table5_slots(found)
     built = grid(found, "5", columns)
     return Table(
         name="table5",
@@ -137,6 +140,10 @@ def _table5(found: Sequence[Network]) -> Table:
         notes=built.notes,
         keys=2,
     )
+
+
+def _table5_slots(found: Sequence[Network]) -> tuple[slots.Slot, ...]:
+    return slots.table5(row for network in found for row in network.rows)
 
 
 def _mark_best(figures: Sequence[Item]) -> tuple[Item, ...]:

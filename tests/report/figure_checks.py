@@ -33,28 +33,26 @@ def boxes(drawing: Drawing) -> list[tuple[str, Bbox]]:
     return [(text.get_text(), Text.get_window_extent(text, canvas.get_renderer())) for text in texts]
 
 
-def outside(drawing: Drawing) -> list[str]:
-    """The texts that are cut off at an edge of the picture."""
+def cut_off(drawing: Drawing, found: list[tuple[str, Bbox]]) -> list[str]:
+    """The texts that an edge of the picture cuts off."""
     edge = drawing.bbox.padded(0.5)
-    return [
-        text
-        for text, box in boxes(drawing)
-        if box.x0 < edge.x0 or box.y0 < edge.y0 or box.x1 > edge.x1 or box.y1 > edge.y1
-    ]
+    inside = [edge.x0 <= box.x0 and edge.y0 <= box.y0 and box.x1 <= edge.x1 and box.y1 <= edge.y1 for _, box in found]
+    return [text for (text, _), whole in zip(found, inside, strict=True) if not whole]
 
 
-def overlapping(drawing: Drawing) -> list[tuple[str, str]]:
+def overlapping(found: list[tuple[str, Bbox]]) -> list[tuple[str, str]]:
     """Pairs of texts that cover each other by more than a pixel."""
     return [
         (one, other)
-        for (one, a), (other, b) in combinations(boxes(drawing), 2)
+        for (one, a), (other, b) in combinations(found, 2)
         if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
     ]
 
 
 def assert_readable(figure: Figure) -> None:
-    assert outside(figure.drawing) == []
-    assert overlapping(figure.drawing) == []
+    found = boxes(figure.drawing)
+    assert cut_off(figure.drawing, found) == []
+    assert overlapping(found) == []
     assert figure.drawing.get_figwidth() == 7.0
     assert 1 <= figure.caption.count(". ") + 1 <= 3 and figure.caption.endswith(".")
     assert figure.alt.endswith(".") and figure.title

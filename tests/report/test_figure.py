@@ -4,7 +4,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from figure_checks import outside, overlapping
+from figure_checks import boxes, cut_off, overlapping
 from PIL import Image
 
 from quantbench.report.figure import Figure, blank, save, stem, styled
@@ -64,10 +64,13 @@ def test_stems_are_file_names() -> None:
 
 
 def test_the_checks_of_these_tests_see_what_is_cut_off_or_covered() -> None:
-    figure = drawn()
-    assert (outside(figure.drawing), overlapping(figure.drawing)) == ([], [])
-    figure.drawing.text(0.98, 0.5, "cut off")
-    figure.drawing.text(0.5, 0.5, "below")
-    figure.drawing.text(0.51, 0.5, "above")
-    assert outside(figure.drawing) == ["cut off"]
-    assert overlapping(figure.drawing) == [("below", "above")]
+    drawing = drawn().drawing
+    found = boxes(drawing)
+    assert (cut_off(drawing, found), overlapping(found)) == ([], [])
+    assert {"x, with a label", "a line", "0.0"} <= {text for text, _ in found}
+    drawing.text(0.98, 0.5, "cut off")
+    drawing.text(0.5, 0.5, "below")
+    drawing.text(0.51, 0.5, "above")
+    found = boxes(drawing)
+    assert cut_off(drawing, found) == ["cut off"]
+    assert overlapping(found) == [("below", "above")]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from figure_checks import boxes
 from table_rows import int8, results, row
 
 from quantbench.quant.histogram import Histogram
@@ -54,6 +55,7 @@ def test_the_histograms_of_table_5_come_first(monkeypatch: pytest.MonkeyPatch) -
     assert asked == ["cell0"]
 
 
+@pytest.mark.slow
 def test_all_can_be_saved_and_are_the_same_when_drawn_again(tmp_path: Path) -> None:
     made = results(int8(75.0), int8(60.0, "entropy"))
     made.details["cell0"]["site_sqnr_db"] = {"conv1.input": 30.0, "conv1.weight": 40.0}
@@ -64,3 +66,13 @@ def test_all_can_be_saved_and_are_the_same_when_drawn_again(tmp_path: Path) -> N
     assert len(written) == 2 * 5
     for name in written:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_names_are_shown_as_they_are_and_never_read_as_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = results(int8(75.0, model="a$\\broken{$"))
+    monkeypatch.setattr(module, "load_histograms", lambda *_: {"b$^^$.input": HISTOGRAM})
+    made.details["cell0"]["site_sqnr_db"] = {"b$^^$.input": 30.0}
+    *_, accuracy, sqnr = found = figures(made)
+    assert "|x| at b$^^$.input" in {text for text, _ in boxes(found[1].drawing)}
+    assert "a$\\broken{$" in {text for text, _ in boxes(accuracy.drawing)}
+    assert "b$^^$" in {text for text, _ in boxes(sqnr.drawing)}

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from figure_checks import assert_readable, line, lines
 
+from quantbench.report.figure import MINUS
 from quantbench.report.paper_figures import (
     INTEGER_UNIT,
+    A,
+    B,
     figure1_mapping,
     figure4_fake_quantization,
     figure7_gelu_swish,
@@ -20,16 +23,12 @@ def test_nothing_is_cut_off_or_covered(draw) -> None:
 def test_figure1_maps_the_ends_and_zero_as_the_formulas_say() -> None:
     # Affine, [-0.8, 2.4]: s = 255 / 3.2 = 79.6875, z = -round(-0.8 s) - 128 = 64 - 128 = -64.
     affine, scale = figure1_mapping().drawing.axes
-    ends = {label: line(affine, label).get_xdata() for label in ("β = -0.8", "0", "α = 2.4")}
-    assert {label: round(q / INTEGER_UNIT) for label, (_, q) in ends.items()} == {
-        "β = -0.8": -128,
-        "0": -64,
-        "α = 2.4": 127,
-    }
+    ends = {label: line(affine, label).get_xdata() for label in (f"{B} = -0.8", "0", f"{A} = 2.4")}
+    assert [round(q / INTEGER_UNIT) for _, q in ends.values()] == [-128, -64, 127]
     assert [x for x, _ in ends.values()] == [-0.8, 0.0, 2.4]
-    assert "s = 79.69" in affine.get_title() and "z = −64" in affine.get_title()
+    assert "s = 79.69" in affine.get_title() and f"z = {MINUS}64" in affine.get_title()
 
-    ends = {label: line(scale, label).get_xdata() for label in ("-α = -2.4", "0", "α = 2.4")}
+    ends = {label: line(scale, label).get_xdata() for label in (f"-{A} = -2.4", "0", f"{A} = 2.4")}
     assert [round(q / INTEGER_UNIT) for _, q in ends.values()] == [-127, 0, 127]
     assert "s = 52.92" in scale.get_title()  # 127 / 2.4
 
@@ -37,9 +36,9 @@ def test_figure1_maps_the_ends_and_zero_as_the_formulas_say() -> None:
 def test_figure1_names_each_end_at_its_place() -> None:
     affine, scale = figure1_mapping().drawing.axes
     places = {text.get_text(): round(text.get_position()[0] / INTEGER_UNIT) for text in affine.texts}
-    assert (places["−128"], places["z = −64"], places["127"]) == (-128, -64, 127)
+    assert (places[f"{MINUS}128"], places[f"z = {MINUS}64"], places["127"]) == (-128, -64, 127)
     places = {text.get_text(): round(text.get_position()[0] / INTEGER_UNIT) for text in scale.texts}
-    assert (places["−127"], places["127"]) == (-127, 127)
+    assert (places[f"{MINUS}127"], places["127"]) == (-127, 127)
 
 
 def test_figure1_clips_what_lies_outside() -> None:
@@ -67,7 +66,7 @@ def test_figure4_has_the_derivative_one_inside_the_range_and_zero_outside() -> N
     x, y = (np.asarray(data) for data in line(right, "derivative").get_data())
     assert set(y[np.abs(x) <= 0.9999]) == {1.0}
     assert set(y[np.abs(x) >= 1.002]) == {0.0}
-    assert [label.get_text() for label in right.get_xticklabels()] == ["−α", "0", "α"]
+    assert [label.get_text() for label in right.get_xticklabels()] == [f"{MINUS}{A}", "0", A]
 
 
 def test_figure7_shows_how_many_steps_the_negative_lobe_keeps() -> None:

@@ -371,3 +371,15 @@ def test_the_committed_rows_without_details():
     ours = {line[0].text for line in made["table5"].rows if not line[0].paper}
     assert ours == {found.model for found in rows}
     assert any(item.large_drop for item in column(made["table5"], "entropy"))
+
+
+def test_the_agreement_of_each_calibration_stands_in_a_table_of_its_own():
+    rows = [
+        int8(70.0, agreement=91.5),
+        int8(70.0, calib="entropy", agreement=88.25),
+        row(status="failed", model="alexnet"),
+    ]
+    made = table(results(*rows), "table5_agreement")
+    assert made.columns[:3] == ("network", "max", "entropy")
+    assert texts(made) == [["resnet50", "91.50", "88.25", *[MISSING] * 4]]
+    assert table(results(*rows), "table3_agreement") is None

@@ -1,0 +1,41 @@
+"""How often the quantized network answers as its fp32 self: finer than accuracy where few samples have a label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quantbench.report import items
+from quantbench.report.selection import Network
+from quantbench.report.slots import Slot
+from quantbench.report.table import Item, Table
+
+CAPTION = (
+    "The percentage of evaluated samples, unlabelled ones included, for which the quantized network gives the same "
+    "prediction as in fp32, right or wrong. A change of accuracy needs changed predictions, so this shows what the "
+    "few labelled samples of a network cannot."
+)
+
+
+def agreement(found: Sequence[Network], name: str, title: str, columns: Sequence[Slot]) -> Table:
+    """A line a network, with the agreement in each of the columns of a table; no lines where nothing was measured."""
+    parts = [network.within([slot.matches for slot in columns]) for network in found]
+    lines = [_line(network, columns) for network in parts if network is not None]
+    if all(item.value is None for line in lines for item in line):
+        lines = []
+    return Table(
+        name=name,
+        title=title,
+        caption=CAPTION,
+        columns=("network", *(slot.title for slot in columns)),
+        rows=tuple(lines),
+        keys=1,
+    )
+
+
+def _line(network: Network, columns: Sequence[Slot]) -> tuple[Item, ...]:
+    chosen = [next(iter(network.matching(slot.matches)), None) for slot in columns]
+    figures = [
+        items.text(network.status(slot.matches)) if row is None else items.number(row.agreement)
+        for slot, row in zip(columns, chosen, strict=True)
+    ]
+    return (items.text(network.label), *figures)

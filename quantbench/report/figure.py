@@ -1,0 +1,101 @@
+"""A figure of the report: what it is, its style, and how it is saved."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib import style
+from matplotlib.figure import Figure as Drawing
+
+from quantbench.store import Unwritable
+
+WIDTH = 7.0  # inches: at 700 px, a 10 pt letter is 14 px high
+DPI = 150
+
+# The palette of Okabe and Ito, which colour-blind readers can tell apart; markers and dashes do so in greyscale.
+BLACK, BLUE, VERMILION, GREEN, PURPLE = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+GREY, LIGHT_GREY = "#7F7F7F", "#D0D0D0"
+MINUS = "\N{MINUS SIGN}"  # what matplotlib writes at its ticks
+
+STYLE = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "figure.facecolor": "white",
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, hence the same on every machine
+    "font.size": 10,
+    "legend.frameon": False,
+    "lines.markersize": 5,
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",  # looks the same where the font is missing; the caption and alt text stay text
+    "svg.hashsalt": "quantbench",
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with the words that belong to it. `name` is the stem of its files."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    drawing: Drawing
+
+
+def styled() -> AbstractContextManager[None]:
+    """The style of all figures, whatever the user's own matplotlib settings are; draw and save within it."""
+    return style.context(["default", STYLE])
+
+
+def blank(height: float) -> Drawing:
+    """An empty drawing, `height` inches high, that needs no window and leaves no global state."""
+    return Drawing(figsize=(WIDTH, height), layout="constrained")
+
+
+def stem(text: str) -> str:
+    """`text` as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_.")
+
+
+def save(figure: Figure, folder: Path) -> tuple[Path, Path]:
+    """Write NAME.png (150 dpi) and NAME.svg; the same figure gives the same bytes.
+
+    Raises:
+        Unwritable: the folder cannot be written.
+    """
+    png, svg = folder / f"{figure.name}.png", folder / f"{figure.name}.svg"
+    about = {"Title": figure.title}
+    with styled():
+        _write(png, _rendered(figure.drawing, "png", {**about, "Software": "quantbench"}))
+        _write(svg, _rendered(figure.drawing, "svg", {**about, "Creator": "quantbench", "Date": None}))
+    return png, svg
+
+
+def _rendered(drawing: Drawing, form: str, metadata: dict[str, str | None]) -> bytes:
+    buffer = io.BytesIO()
+    drawing.savefig(buffer, format=form, dpi=DPI, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write under a temporary name, then rename, so that no reader sees half a picture."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError as error:
+        raise Unwritable(
+            f"{path}: cannot be written ({error.strerror}); free some space or choose another folder"
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()

@@ -1,0 +1,31 @@
+"""All figures of a report, in its order."""
+
+from __future__ import annotations
+
+from quantbench.report.accuracy_figure import accuracy_figure, table5_rows
+from quantbench.report.figure import Figure
+from quantbench.report.histogram_figure import calibrated_ranges, choose_site, histogram_figure
+from quantbench.report.paper_figures import figure1_mapping, figure4_fake_quantization, figure7_gelu_swish
+from quantbench.report.results import Results, load_histograms
+from quantbench.report.selection import Network, networks
+from quantbench.report.sqnr_figure import sqnr_figure
+
+
+def figures(results: Results) -> list[Figure]:
+    """The paper's figures 1, 2 (for every network whose histograms were kept), 4 and 7, then those of the results."""
+    found = networks(results)
+    histograms = [_histogram(results, network) for network in found]
+    depths = [sqnr_figure(network) for network in found]
+    paper = [figure1_mapping(), *histograms, figure4_fake_quantization(), figure7_gelu_swish()]
+    return [figure for figure in (*paper, accuracy_figure(found), *depths) if figure is not None]
+
+
+def _histogram(results: Results, network: Network) -> Figure | None:
+    """The histogram of the network's site where calibrations differ most, from a row of table 5 if one has it."""
+    others = network.matching(lambda row: row.activation_bits is not None)
+    for row in (*table5_rows(network).values(), *others):
+        if histograms := load_histograms(results, row.cell):
+            site = choose_site(histograms)
+            ranges = calibrated_ranges(histograms[site])
+            return histogram_figure(histograms[site], ranges, site, network.label)
+    return None
