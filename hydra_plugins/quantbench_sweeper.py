@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.utils import JobReturn
 
 
 class PlannedSweeper(BasicSweeper):
     """Sweeps over every combination as Hydra's basic sweeper does, in quantbench's order and without idle jobs."""
-
-    def __init__(self, params: dict[str, str] | None = None) -> None:
-        super().__init__(max_batch_size=None, params=params)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch the jobs of the plan; the run's list says what needs none."""
@@ -28,12 +27,18 @@ class PlannedSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (combinations,) = self.split_arguments(overrides, None)
-        planned = plan(track(combinations, "planning", len(combinations)), self._compose, torch.cuda.is_available())
-        note(Path(self.config.results_dir), *planned.entries)
-        jobs = self.launcher.launch(planned.jobs, initial_job_idx=0) if planned.jobs else []
-        for job in jobs:
-            _ = job.return_value  # raises what the job raised
-        return [jobs]
+        results = Path(self.config.results_dir)
+        tried = track(combinations, "planning", len(combinations))
+        planned = plan(tried, self._compose, results, torch.cuda.is_available())
+        note(results, *planned.entries)
+        os.environ["QUANTBENCH_JOBS"] = str(len(planned.jobs))
+        done: list[Sequence[JobReturn]] = []
+        for batch in self.split_overrides_to_chunks(planned.jobs, self.max_batch_size) if planned.jobs else []:
+            first = sum(len(jobs) for jobs in done)
+            done.append(self.launcher.launch(batch, initial_job_idx=first))
+            for job in done[-1]:
+                _ = job.return_value  # raises what the job raised
+        return done
 
     def _compose(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The configuration of one job, as the launcher will compose it, in plain containers."""

@@ -55,7 +55,17 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> Arrays | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
             return {name: kept[name] for name in names}
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error, struct.error):
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        KeyError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+    ):
         return None  # what a damaged file raises depends on the byte that is damaged
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.errors import Mismatch, UserError
+from quantbench.networks.checkpoint import shipped
 from quantbench.quant.calibrators import CALIBRATORS
 
 # Raised whenever a record of the same configuration would no longer mean the same.
@@ -55,7 +56,15 @@ class Cell:
         del decisive["suite"]
         if self.activation_bits is None:
             decisive["task"].pop("calibration_samples", None)
+            if self.model.get("weights") != "random":
+                del decisive["seed"]
         return fingerprint(decisive)
+
+    @property
+    def shared(self) -> str:
+        """What the cells have in common that share a loaded network, its data and its float passes, as JSON."""
+        keys = ("model", "task", "seed", "limit", "batch_size", "device")
+        return json.dumps({key: getattr(self, key) for key in keys}, sort_keys=True)
 
 
 def fingerprint(value: Any) -> str:
@@ -109,9 +118,12 @@ def _check_labels(model: Mapping[str, Any], task: Mapping[str, Any]) -> None:
 
 
 def _model(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The model's group; a file of weights is named by its content too, so that another file is another cell."""
+    """The model's group; weights of a file, or shipped, are named by their content too: others make another cell."""
     model = {key: value for key, value in model.items() if key != "labels"}
     path = Path(str(model.get("weights"))).expanduser()
+    if model.get("weights") == "shipped":
+        _, checksum = shipped(str(model.get("arch") or model["name"]))
+        return {**model, "sha256": checksum}
     if not path.is_file():
         return model
     with path.open("rb") as file:

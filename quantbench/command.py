@@ -20,7 +20,7 @@ PLAIN = re.compile(r"[\w./:+-]+")
 
 
 def command_for(settings: Mapping[str, Any]) -> str:
-    """`quantbench run ...` with all that differs from the defaults; empty where Hydra runs no job.
+    """`quantbench run ...` with all that differs from the defaults; empty where it cannot be told.
 
     What an experiment or a sweep set is written out, so that the command stands for itself.
     """
@@ -29,7 +29,10 @@ def command_for(settings: Mapping[str, Any]) -> str:
     hydra = HydraConfig.get()
     folders = [Path(source.path) for source in hydra.runtime.config_sources if source.provider == "command-line"]
     words = [word for folder in folders for word in ("--config-dir", str(folder))]
-    words += overrides(settings, dict(hydra.runtime.choices), [*folders, conf_folder()])
+    try:
+        words += overrides(settings, dict(hydra.runtime.choices), [*folders, conf_folder()])
+    except (KeyError, OSError, yaml.YAMLError):
+        return ""  # a choice that comes from elsewhere than a file of ours or of --config-dir
     return shlex.join(["quantbench", "run", *words])
 
 
@@ -58,7 +61,7 @@ def _load(file: Path) -> dict[str, Any]:
 def _differences(values: Mapping[str, Any], usual: Mapping[str, Any], prefix: str) -> Iterator[str]:
     for key, value in values.items():
         if key not in usual:
-            yield f"+{prefix}{key}={_written(value)}"
+            yield f"++{prefix}{key}={_written(value)}"
         elif value != usual[key]:
             yield f"{prefix}{key}={_written(value)}"
 

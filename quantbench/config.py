@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 CONFIG_NAME = "config"
+
+# hydra/launcher -> (its package, our extra that installs it)
+LAUNCHERS = {
+    "joblib": ("hydra-joblib-launcher", "joblib"),
+    "submitit_slurm": ("hydra-submitit-launcher", "slurm"),
+    "ray": ("hydra-ray-launcher", "ray"),
+}
 
 
 def conf_folder() -> Path:
@@ -64,11 +72,12 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class Composed:
-    """A checked request: the configuration of its first job, whether it is a sweep, and what a file sweeps over."""
+    """A checked request."""
 
-    config: DictConfig
+    config: DictConfig  # of its first job
     multirun: bool
-    params: dict[str, str]
+    params: dict[str, str]  # what a file sweeps over
+    overrides: list[str]  # as Hydra shall get them
 
 
 def compose_checked(arguments: argparse.Namespace) -> Composed:
@@ -88,6 +97,7 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
         overrides = _parse_overrides(arguments.overrides)
         config, variant = _first_possible(name, overrides)
         _refuse_new_roots(name, variant)
+        _refuse_missing_launcher(config.hydra.runtime.choices["hydra/launcher"])
         multirun = bool(arguments.multirun) or config.hydra.mode == RunMode.MULTIRUN
         swept = next((override.input_line for override in overrides if override.is_sweep_override()), None)
         if swept and not multirun:
@@ -100,7 +110,33 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
             params = {str(key): _written(value) for key, value in listed.items()}
             overrides = _parse_overrides([f"{key}={value}" for key, value in params.items()]) + overrides
             config, _ = _first_possible(name, overrides)
-    return Composed(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), multirun, params)
+        handed_over = _for_jobs_only(arguments.overrides) if multirun else list(arguments.overrides)
+    wanted = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    return Composed(wanted, multirun, params, handed_over)
+
+
+def _for_jobs_only(texts: Sequence[str]) -> list[str]:
+    """The overrides of a sweep, those below a group as sweeps over one value.
+
+    Hydra composes a configuration of its own before it sweeps, with the default choices and all overrides that are no
+    sweeps; a key that only some of the swept choices have would stop it there.
+    """
+    handed_over = []
+    for text, override in zip(texts, _parse_overrides(texts), strict=True):
+        plain = not (override.is_sweep_override() or override.is_hydra_override() or override.is_delete())
+        if plain and "." in override.key_or_group:
+            text = f"{override.get_key_element()}=choice({override.get_value_element_as_str()})"
+        handed_over.append(text)
+    return handed_over
+
+
+def _refuse_missing_launcher(name: str) -> None:
+    """Refuses a launcher whose package is missing: our file of it can be composed all the same."""
+    package, extra = LAUNCHERS.get(name, ("", ""))
+    try:
+        version(package or "hydra-core")
+    except PackageNotFoundError as error:
+        raise UserError(f"hydra/launcher={name} needs {package}: pip install 'quantbench[{extra}]'") from error
 
 
 def _written(value: object) -> str:
@@ -126,13 +162,13 @@ def _parse_overrides(texts: Sequence[str]) -> list[Override]:
 @contextmanager
 def _hydra(config_dir: str | None) -> Iterator[None]:
     """Hydra with the search path that its own main builds from the same arguments."""
-    from hydra import version
+    from hydra import version as hydra_version
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_config_search_path
     from hydra.core.config_search_path import SearchPathQuery
     from hydra.core.global_hydra import GlobalHydra
 
-    version.setbase("1.3")
+    hydra_version.setbase("1.3")
     search_path = create_config_search_path(f"file://{conf_folder()}")
     if config_dir is not None:
         folder = f"file://{Path(config_dir).resolve()}"

@@ -13,3 +13,14 @@ class Halt(BaseException):
 
 class Mismatch(UserError):
     """Choices that are each right but do not go together: a sweep leaves out such a combination."""
+
+
+def halt_message(error: BaseException) -> str | None:
+    """The message of the Halt behind an error; None where none is.
+
+    Ray and submitit hand on what a worker raised as the text of its traceback.
+    """
+    _, name, message = str(error).rpartition(f"{Halt.__module__}.{Halt.__qualname__}: ")
+    if name:
+        return message.splitlines()[0]
+    return str(error) if isinstance(error, Halt) else None

@@ -14,7 +14,7 @@ def find_groups(folders: list[Path]) -> dict[str, dict[str, Path]]:
     for folder in folders:
         for file in sorted(folder.rglob("*.yaml")):
             group = file.parent.relative_to(folder).as_posix()
-            if group != ".":
+            if group not in (".", "hydra/sweeper"):  # the sweeper is no user's choice
                 found.setdefault(group, {}).setdefault(file.stem, file)
     return found
 

@@ -23,6 +23,14 @@ def pack(by_site: Mapping[str, Histogram]) -> dict[str, NDArray[Any]]:
 
 
 def unpack(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Histogram]:
-    """The histograms that `pack` packed, in the same order."""
+    """The histograms that `pack` packed, in the same order.
+
+    Raises:
+        ValueError: the arrays do not fit together.
+    """
+    if arrays["counts"].ndim != 2 or arrays["counts"].dtype != np.int64 or not np.isfinite(arrays["frames"]).all():
+        raise ValueError("counts must be int64 [sites, bins], frames finite")
+    if arrays["frames"].shape != (len(arrays["sites"]), 3) or not (arrays["frames"][:, 0] > 0).all():
+        raise ValueError("every site needs a positive width, its least and its largest value")
     rows = zip(arrays["sites"], arrays["counts"], arrays["frames"], strict=True)
     return {str(site): Histogram(counts, *(float(value) for value in frame)) for site, counts, frame in rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -14,7 +15,7 @@ T = TypeVar("T")
 
 def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
     """The items, with a progress bar that disappears when they are used up."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or multiprocessing.parent_process() is not None:  # workers would draw over each other
         yield from items
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))

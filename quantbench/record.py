@@ -33,6 +33,7 @@ class Row:
     sqnr_db: float | None = None  # 10 log10(signal / noise) of the outputs, energies summed over all samples
     calib: str | None = None  # empty where activations stay in float
     percentile: float | None = None
+    calib_parameters: str | None = None  # those of another calibrator, as name=value
     weight_granularity: str | None = None
     weight_bits: int | None = None
     activation_bits: int | None = None
@@ -61,6 +62,7 @@ class Row:
 
 
 COLUMNS = tuple(f.name for f in fields(Row))
+LARGEST = 1e15
 _KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float), "bool": bool}
 
 
@@ -75,6 +77,8 @@ def check_types(row: Row) -> None:
         value = getattr(row, column.name)
         if not (isinstance(value, _KINDS[kind]) or (value is None and optional)):
             raise TypeError(f"{column.name} is {value!r}")
+        if isinstance(value, int | float) and not abs(value) < LARGEST:
+            raise TypeError(f"{column.name} is no finite number of a sensible size")
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,7 @@ def load_reference(cell: Cell) -> Reference:
     Raises:
         UserError: weights or data cannot be had.
     """
-    shared = {key: getattr(cell, key) for key in ("model", "task", "seed", "limit", "batch_size", "device")}
-    return _load(json.dumps(shared, sort_keys=True))
+    return _load(cell.shared)
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import platform
 import time
 import traceback
 from contextlib import AbstractContextManager
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from hydra.core.hydra_config import HydraConfig
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
@@ -43,7 +46,7 @@ from quantbench.reference import (
     prepare,
 )
 from quantbench.stats import mcnemar, paired_change, smallest_detectable_drop
-from quantbench.sweep import note, recorded
+from quantbench.sweep import note, recorded, say_progress
 
 
 def run_job(config: DictConfig) -> None:
@@ -55,12 +58,30 @@ def run_job(config: DictConfig) -> None:
     Raises:
         Halt: the results folder cannot be written, so that nothing more can be kept.
     """
+    _enter_working_folder()
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     results = Path(settings["results_dir"])
     try:
-        note(results, _attempt(settings, results))
+        entry = _attempt(settings, results)
+        note(results, entry)
+        say_progress(results, entry)
     except store.Unwritable as error:
         raise Halt(str(error)) from error
+
+
+def _enter_working_folder() -> None:
+    """Go where the command was given: a worker may start elsewhere, and results_dir or a file of weights be relative.
+
+    Raises:
+        Halt: the folder is not there, because the worker's machine does not share the disk.
+    """
+    if not HydraConfig.initialized():
+        return
+    folder = HydraConfig.get().runtime.cwd
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise Halt(f"{folder}: not on {platform.node()} ({error.strerror}); all workers need this folder") from error
 
 
 def _attempt(settings: dict[str, Any], results: Path) -> dict[str, Any]:
@@ -210,6 +231,7 @@ def _described(cell: Cell) -> Row:
         task=cell.task["name"],
         calib=calib.get("name"),
         percentile=calib.get("percentile"),
+        calib_parameters=" ".join(f"{k}={v}" for k, v in calib.items() if k not in ("name", "percentile")) or None,
         weight_granularity=cell.weight_granularity,
         weight_bits=cell.weight_bits,
         activation_bits=cell.activation_bits,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from quantbench.cache import read_arrays
 from quantbench.cell import SCHEMA
@@ -32,6 +32,7 @@ from quantbench.locking import locked
 from quantbench.quant.histogram import Histogram
 from quantbench.record import COLUMNS, Record, Row, check_types
 
+NAME = re.compile(r"\w+")  # of a file of histograms: no path
 LEFTOVER_SECONDS = 24 * 3600.0
 
 
@@ -89,24 +90,24 @@ def write_record(results: Path, record: Record) -> None:
     if samples is not None:
         _write(path, lambda file: samples.to_csv(file, index=False))
     else:
-        path.unlink(missing_ok=True)
-    if record.histograms:
-        _write_histograms(histograms_path(results, record.details["histograms"]), pack(record.histograms))
+        _remove(path)
+    if record.histograms and not read_histograms(results, record.details["histograms"]):
+        arrays = pack(record.histograms)
+        path = histograms_path(results, record.details["histograms"])
+        _write(path, lambda file: np.savez_compressed(file.buffer, allow_pickle=False, **arrays))
     content = {"schema": SCHEMA, "row": asdict(record.row), **record.details}
     _write(record_path(results, record.row.cell), lambda file: json.dump(content, file, indent=1))
 
 
-def _write_histograms(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    if not path.exists():
-        _write(path, lambda file: np.savez_compressed(file.buffer, allow_pickle=False, **arrays))
-
-
-def read_histograms(results: Path, name: str | None) -> dict[str, Histogram]:
+def read_histograms(results: Path, name: object) -> dict[str, Histogram]:
     """The histograms that a record names; none where it names none or their file is missing or damaged."""
-    if name is None:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         return {}
     arrays = read_arrays(histograms_path(results, name), NAMES)
-    return {} if arrays is None else unpack(arrays)
+    try:
+        return {} if arrays is None else unpack(arrays)
+    except (ValueError, TypeError):
+        return {}
 
 
 def read_row(results: Path, cell: str) -> Row | None:
@@ -152,7 +153,7 @@ def _read_record(path: Path) -> tuple[Row, dict[str, Any]]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a readable record ({error}); delete it and run the cell again") from error
     if not isinstance(content, dict) or "schema" not in content:
         raise UserError(f"{path}: not a record of quantbench; it is left out")
@@ -202,9 +203,13 @@ def note_in_run(results: Path, run: str, entry: dict[str, Any]) -> None:
 
 
 def read_run(results: Path, run: str) -> list[dict[str, Any]]:
-    """What a run noted, in order; nothing where it noted nothing."""
+    """What a run noted, in order; nothing where it noted nothing. A line that a full disk cut off is left out."""
     path = results / "runs" / f"{run}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    entries = []
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        with suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
 
 
 def _write(path: Path, write: Callable[[TextIOWrapper], Any]) -> None:
@@ -213,7 +218,7 @@ def _write(path: Path, write: Callable[[TextIOWrapper], Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-        with open(descriptor, "w", encoding="utf-8", newline="") as file:
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -224,6 +229,13 @@ def _write(path: Path, write: Callable[[TextIOWrapper], Any]) -> None:
     finally:
         if partial and os.path.exists(partial):
             os.unlink(partial)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _unwritable(path: Path, error: OSError) -> Unwritable:

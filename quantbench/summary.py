@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
 from collections import Counter
@@ -21,7 +22,7 @@ def print_summary(results: Path, run: str) -> int:
     0: every cell is there, or stands for a network that is not built yet; 2: a cell failed on bad input or missing
     data, or there is nothing but networks that are not built; 1: a cell failed unexpectedly.
     """
-    entries = store.read_run(results, run)
+    entries = _by_cell(store.read_run(results, run))
     rows, problems = store.derive_csv(results)
     by_cell = {row.cell: row for row in rows}
     wanted = [by_cell[entry["cell"]] for entry in entries if entry.get("cell") in by_cell]
@@ -32,6 +33,9 @@ def print_summary(results: Path, run: str) -> int:
     _print_counts(entries, wanted)
     if wanted:
         print(f"rows: {results / 'results.csv'}   per-sample scores: {results / 'cells'}")
+    if not entries:
+        print(f"quantbench: no cell of this run reached {results.resolve()}", file=sys.stderr)
+        return UNEXPECTED
     invalid = [entry["invalid"] for entry in entries if "invalid" in entry]
     for line in (*problems, *invalid, *_grouped(failed)):
         print(f"quantbench: {line}", file=sys.stderr)
@@ -40,7 +44,15 @@ def print_summary(results: Path, run: str) -> int:
     if any(row.status == "error" for row in failed):
         print(f"quantbench: the traceback is in {results / 'cells'}/<cell>.json; please report it", file=sys.stderr)
         return UNEXPECTED
-    return BAD_INPUT if invalid or failed or (wanted and not measured) else 0
+    return BAD_INPUT if invalid or failed or not measured else 0
+
+
+def _by_cell(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries, each cell once: where it was measured in this run it was not found, even if it came up again."""
+    first: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        first.setdefault(entry.get("cell", json.dumps(entry)), entry)
+    return list(first.values())
 
 
 def _print_counts(entries: list[dict[str, Any]], wanted: list[Row]) -> None:
@@ -108,8 +120,9 @@ def recipe(row: Row) -> str:
     """A scheme in a few words, such as `w8 per_channel, a8 entropy`: with all that tells it from the default."""
     activations = "activations float"
     if row.activation_bits is not None:
-        percentile = "" if row.percentile is None else f" {row.percentile:g}"
-        activations = f"a{row.activation_bits} {row.calib}{percentile}"
+        percentile = "" if row.percentile is None else f" {row.percentile:.10g}"
+        parameters = "" if row.calib_parameters is None else f" {row.calib_parameters}"
+        activations = f"a{row.activation_bits} {row.calib}{percentile}{parameters}"
     extras = {
         str(row.mapping): row.mapping != "scale",
         "bn folded": row.fold_bn,

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
 from quantbench import store
 from quantbench.cell import Cell, cell_from_config
 from quantbench.errors import Mismatch, UserError
-
-SHARED = ("model", "task", "seed", "limit", "batch_size", "device")
-"""The cells that have these in common share a loaded network, its data and its float passes."""
+from quantbench.record import Row
+from quantbench.summary import recipe
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,12 @@ class Plan:
 
 
 def plan(
-    combinations: Iterable[Sequence[str]], compose: Callable[[Sequence[str]], dict[str, Any]], cuda_available: bool
+    combinations: Iterable[Sequence[str]],
+    compose: Callable[[Sequence[str]], dict[str, Any]],
+    results: Path,
+    cuda_available: bool,
 ) -> Plan:
-    """The jobs of a sweep over `combinations` of overrides; `compose` gives the plain configuration of one."""
+    """The jobs of a sweep into `results` over `combinations` of overrides; `compose` gives the settings of one."""
     jobs: dict[str, list[list[str]]] = {}
     entries: list[dict[str, Any]] = []
     seen: set[str] = set()
@@ -40,6 +47,7 @@ def plan(
         try:
             settings = compose(overrides)
             cell = cell_from_config(settings, cuda_available)
+            _check_folder(settings, results)
         except Mismatch as error:
             entries.append({"dropped": str(error)})
         except UserError as error:
@@ -49,10 +57,15 @@ def plan(
             if entry is not None:
                 entries.append(entry)
             elif cell.hash not in seen:
-                shared = json.dumps({key: getattr(cell, key) for key in SHARED}, sort_keys=True)
-                jobs.setdefault(shared, []).append(list(overrides))
+                jobs.setdefault(cell.shared, []).append(list(overrides))
             seen.add(cell.hash)
     return Plan([job for group in jobs.values() for job in group], list(_distinct(entries)))
+
+
+def _check_folder(settings: dict[str, Any], results: Path) -> None:
+    if Path(settings["results_dir"]) != results:
+        folder = settings["results_dir"]
+        raise UserError(f"results_dir={folder}: must be the same for all cells of a sweep, {results}")
 
 
 def recorded(cell: Cell, settings: dict[str, Any]) -> dict[str, Any] | None:
@@ -79,6 +92,24 @@ def note(results: Path, *entries: dict[str, Any]) -> None:
     """
     for entry in entries:
         store.note_in_run(results, os.environ.get("QUANTBENCH_RUN", "direct"), entry)
+
+
+def say_progress(results: Path, entry: dict[str, Any]) -> None:
+    """In a sweep, one line on standard error for the cell that is finished."""
+    if not HydraConfig.initialized() or OmegaConf.is_missing(HydraConfig.get().job, "num"):
+        return
+    number, jobs = HydraConfig.get().job.num + 1, os.environ.get("QUANTBENCH_JOBS", "?")
+    row = None
+    with suppress(UserError):  # a damaged record is named at the end
+        row = store.read_row(results, entry["cell"]) if "cell" in entry else None
+    what = entry.get("invalid", "") if row is None else progress_line(row)
+    print(f"{number}/{jobs}  {what}", file=sys.stderr, flush=True)
+
+
+def progress_line(row: Row) -> str:
+    """A finished cell in a line: its figures, or what became of it."""
+    said = row.status if row.status != "ok" else f"{row.fp32:.2f} -> {row.quantized:.2f}, {row.seconds:.1f} s"
+    return f"{row.model}, {recipe(row)}: {said}"
 
 
 def _distinct(entries: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:

@@ -18,7 +18,9 @@ BLOCK = re.compile(r"(<!-- (\w+) of results/desk/results.csv -->\n).*?(<!-- end 
 
 
 def render(text: str) -> str:
-    """The README with every marked block written anew."""
+    """The README with every marked block written anew; ends the program if there is none."""
+    if not BLOCK.search(text):
+        sys.exit(f"{README} has no block <!-- TABLE of results/desk/results.csv --> any more")
     made = {table.name: table for table in tables(Results(DESK, rows_from_csv(DESK / "results.csv")))}
     return BLOCK.sub(lambda block: f"{block[1]}\n{markdown_rows(made[block[2]])}\n{block[3]}", text)
 

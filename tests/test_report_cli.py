@@ -142,7 +142,7 @@ def test_report_of_failures_only(folder, capsys):
         (["results_di=x"], "no key results_di: did you mean results_dir?"),
         (["x"], "cannot read x: write results_dir=FOLDER"),
         (["results_dir="], "must be the name of a folder"),
-        (["results_dir=nowhere"], "results_dir=nowhere: there is no such folder"),
+        (["results_dir=nowhere"], "results_dir=nowhere: no such folder"),
         (["results_dir=empty"], "results_dir=empty: no record"),
         (["results_dir=damaged"], "no record"),
     ],

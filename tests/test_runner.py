@@ -82,6 +82,8 @@ def test_the_record_tells_where_the_row_came_from(measure):
 
 
 def test_the_same_seed_and_batch_size_give_identical_records(measure):
+    shutil.rmtree(cache.cache_folder())
+    reference.forget()
     first = measure(*SMALL)
     reference.forget()
     shutil.rmtree(cache.cache_folder())  # else the float passes would be recalled, not repeated

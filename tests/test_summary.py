@@ -62,9 +62,16 @@ def test_a_failed_cell_is_a_row_the_sweep_goes_on_and_retry_tries_it_again(folde
     assert cli.main([*sweep]) == 2
     captured = capsys.readouterr()
     assert captured.out.count("resnet20_fashion") == 2
-    assert [row["status"] for row in rows()] == ["failed", "failed", "ok", "ok"]
-    (error,) = captured.err.strip().splitlines()
-    assert error.startswith("quantbench: resnet18, 2 cells: task.path=FOLDER")
+    assert sorted(row["status"] for row in rows()) == ["failed", "failed", "ok", "ok"]
+    lines = captured.err.strip().splitlines()
+    assert [line.split(",")[0] for line in lines[:4]] == [
+        "1/4  resnet18",
+        "2/4  resnet18",
+        "3/4  resnet20_fashion",
+        "4/4  resnet20_fashion",
+    ]
+    assert lines[0].endswith("a8 max: failed") and re.search(r"a8 max: 95.00 -> \d+\.00, \d+\.\d s$", lines[2])
+    assert len(lines) == 5 and lines[4].startswith("quantbench: resnet18, 2 cells: ")
 
     failed = [row["started"] for row in rows() if row["status"] == "failed"]
     time.sleep(1.1)
@@ -87,6 +94,15 @@ def test_combinations_that_do_not_go_together_are_left_out_with_their_reason(fol
         ("jasper", "percentile", "unsupported"),
         ("resnet20_fashion", "percentile", "ok"),
     ]
+
+
+def test_options_stand_where_the_user_likes_and_no_measured_cell_is_an_error(folder, capsys):
+    assert cli.main(["run", "model=jasper,bert_large", "task.path='/data/my photos'", "-m"]) == 2
+    captured = capsys.readouterr()
+    assert "unsupported, because the network is not built yet (cells): jasper (1), bert_large (1)" in captured.out
+    assert captured.err.splitlines()[0].startswith("1/2  jasper, w8 per_channel, a8 max: unsupported")
+    assert cli.main(["run", "-m", "model=resnet20_fashion,mobilenet_v2_fashion", "task=imagenet_photos"]) == 2
+    assert capsys.readouterr().out.count("left out: ") == 2
 
 
 def test_a_task_of_other_classes_is_refused(folder, capsys):
@@ -155,7 +171,7 @@ def test_a_full_disk_stops_the_sweep_in_one_line_and_keeps_what_is_finished(fold
 
     monkeypatch.setattr(store, "write_record", full_after_one)
     assert cli.main(["run", "-m", "weight_bits=8,7,6", *SMALL]) == 2
-    error = capsys.readouterr().err.strip().splitlines()
+    error = capsys.readouterr().err.strip().splitlines()[1:]
     assert error == ["quantbench: x.json: cannot be written (No space left on device); free some space"]
     assert [row["weight_bits"] for row in rows()] == ["8"]
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from quantbench import store
@@ -16,7 +18,11 @@ def compose(settings, tmp_path):
 
 
 def jobs(combinations, compose):
-    return plan(combinations, compose, False).jobs
+    return planned(combinations, compose).jobs
+
+
+def planned(combinations, compose):
+    return plan(combinations, compose, Path(compose([])["results_dir"]), False)
 
 
 def test_cells_of_one_network_come_together_in_the_order_of_the_first(compose):
@@ -42,9 +48,9 @@ def test_what_does_not_go_together_is_dropped_and_a_bad_value_is_an_error(compos
             raise Mismatch("no override calib.percentile: only with calib=percentile")
         return compose(overrides)
 
-    planned = plan([["calib.percentile=99.9"], ["weight_bits=8"], ["weight_bits=99"]], picky, False)
-    assert planned.jobs == [["weight_bits=8"]]
-    assert planned.entries == [
+    found = planned([["calib.percentile=99.9"], ["weight_bits=8"], ["weight_bits=99"]], picky)
+    assert found.jobs == [["weight_bits=8"]]
+    assert found.entries == [
         {"dropped": "no override calib.percentile: only with calib=percentile"},
         {"invalid": "weight_bits=99: must be an integer from 2 to 8"},
     ]
@@ -55,11 +61,19 @@ def test_a_recorded_cell_needs_no_job_but_on_request(compose, tmp_path, status):
     cell = cell_from_config(compose([]), False).hash
     store.write_record(tmp_path, Record(Row(cell, "desk", "resnet20_fashion", "fashion_mnist", status=status)))
     failed = status in ("failed", "error")
-    planned = plan([[]], compose, False)
-    assert planned.jobs == []
-    assert planned.entries == [{"cell": cell, "found": True} | ({"failed": True} if failed else {})]
+    found = planned([[]], compose)
+    assert found.jobs == []
+    assert found.entries == [{"cell": cell, "found": True} | ({"failed": True} if failed else {})]
     assert jobs([["force=true"]], compose) == [["force=true"]]
     assert jobs([["retry=failed"]], compose) == ([["retry=failed"]] if failed else [])
+
+
+def test_all_cells_of_a_sweep_go_into_one_folder(compose, tmp_path):
+    found = plan([[]], compose, tmp_path / "other", False)
+    assert found.jobs == []
+    assert found.entries == [
+        {"invalid": f"results_dir={tmp_path}: must be the same for all cells of a sweep, {tmp_path}/other"}
+    ]
 
 
 def test_a_damaged_record_needs_a_job(compose, tmp_path):

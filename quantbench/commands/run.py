@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantbench.config import CONFIG_NAME, compose_checked, conf_folder, one_line, parse_arguments
-from quantbench.errors import Halt, UserError
+from quantbench.errors import Halt, UserError, halt_message
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -54,8 +54,12 @@ def main(arguments: list[str]) -> int:
     # that it reaches the workers of any launcher.
     run = f"{time.strftime('%Y%m%dT%H%M%S')}_{secrets.token_hex(4)}"
     os.environ["QUANTBENCH_RUN"] = run
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # a Halt is said once, not once a task
     try:
-        code = _hand_over([*arguments, f"++hydra.job.env_set.QUANTBENCH_RUN={run}"], run_job)
+        # Options first: Hydra reads all overrides in one piece, wherever the user put -m.
+        options = [argument for argument in arguments if argument not in request.overrides]
+        overrides = [*composed.overrides, f"++hydra.job.env_set.QUANTBENCH_RUN={run}"]
+        code = _hand_over([*options, *overrides], run_job)
     except KeyboardInterrupt:
         print("interrupted: finished cells are kept; run the same command again to go on", file=sys.stderr)
         print_summary(results_dir, run)
@@ -93,8 +97,10 @@ def _hand_over(arguments: list[str], job: Callable[[DictConfig], None]) -> int:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=CONFIG_NAME)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(one_line(error)) from error
-    except Halt as error:
-        raise UserError(str(error)) from error
+    except (Exception, Halt) as error:
+        if message := halt_message(error):
+            raise UserError(message) from error
+        raise
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 0
     finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from quantbench.record import Row
 from quantbench.report import items, slots
+from quantbench.report.baseline import Baseline
 from quantbench.report.published import Published, counterparts, published
 from quantbench.report.selection import Network
 from quantbench.report.table import Item, Table
@@ -73,6 +74,7 @@ def _places(network: Network) -> Iterator[_Place]:
 
 def _line(place: _Place) -> Line:
     assert place.row is not None
+    baseline = place.network.baseline_of(place.row)
     theirs, ours = items.paper(place.figure, place.fp32), items.quantized(place.row)
     change = items.relative(ours, place.row.fp32)
     published_change = items.relative(theirs, place.fp32.number if place.fp32 else None)
@@ -83,20 +85,20 @@ def _line(place: _Place) -> Line:
         items.text(place.network.label),
         items.text(place.table),
         items.text(place.column),
-        items.fp32(place.row, place.network.baseline),
+        items.fp32(place.row, baseline),
         items.paper(place.fp32),
         items.number(change.value, sign="+"),
         items.number(published_change.value, sign="+"),
         items.number(difference, sign="+"),
         items.number(change.half_width),
         items.text(place.figure.confidence),
-        items.text(_verdict(place.network, place.figure, difference, change.half_width)),
+        items.text(_verdict(baseline, place.figure, difference, change.half_width)),
     )
 
 
-def _verdict(network: Network, figure: Published, difference: float | None, half: float | None) -> str:
-    if network.baseline.verdict != "ok":
-        return f"not compared: {network.baseline.sentence}"
+def _verdict(baseline: Baseline, figure: Published, difference: float | None, half: float | None) -> str:
+    if baseline.verdict != "ok":
+        return f"not compared: {baseline.sentence}"
     if figure.confidence == "doubtful":
         return "not compared: the published figure is doubtful"
     if difference is None or half is None:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from quantbench.report import items
 from quantbench.report.published import published
-from quantbench.report.selection import Network
+from quantbench.report.selection import Network, measured
 from quantbench.report.slots import Slot
 from quantbench.report.table import Item
 
@@ -57,7 +57,9 @@ def _measured_line(network: Network, columns: Sequence[Slot]) -> Line:
         for slot, row in zip(columns, chosen, strict=True)
     ]
     first = next((row for row in chosen if row is not None), None)
-    fp32 = items.text("") if first is None else items.fp32(first, network.baseline)
+    baselines = [network.baseline_of(row) for row in chosen if row is not None]
+    off = next((baseline for baseline in baselines if baseline.verdict == "off"), network.baseline)
+    fp32 = items.text("") if first is None else items.fp32(first, off)
     return Line((items.text(network.label), items.text("measured")), fp32, tuple(figures))
 
 
@@ -76,8 +78,9 @@ def _paper_line(network: str, relation: str, number: str, columns: Sequence[Slot
 
 def _flagged(found: Iterable[Network]) -> Iterable[str]:
     for network in found:
-        if network.baseline.verdict == "off":
-            yield f"‡ {network.label}: {network.baseline.sentence}; its int8 is not comparable with the paper's."
+        baselines = {network.baseline_of(row) for row in network.rows if measured(row)}
+        for sentence in sorted(baseline.sentence for baseline in baselines if baseline.verdict == "off"):
+            yield f"‡ {network.label}: {sentence}; its int8 is not comparable with the paper's."
 
 
 def _missing(found: Iterable[Network], columns: Sequence[Slot]) -> Iterable[str]:
@@ -104,7 +107,8 @@ def left_out(found: Iterable[Network]) -> Iterable[str]:
 
 def _several(found: Iterable[Network], columns: Sequence[Slot]) -> Iterable[str]:
     found = list(found)
-    if any(len(network.matching(slot.matches)) > 1 for network in found for slot in columns):
+    repeated = (network.matching(slot.matches) for network in found for slot in columns)
+    if any(len({(row.seed, row.calibration_samples) for row in rows}) > 1 for rows in repeated):
         yield (
             "Of a recipe measured several times, the row of the lowest seed and of most calibration samples is shown; "
             "the table of repeats has the spread."

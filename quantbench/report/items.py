@@ -89,7 +89,7 @@ def relative_change(value: float | None, reference: float | None) -> float | Non
 
 def wilson(percent: float, samples: int) -> tuple[float, float]:
     """The 95 % interval of a share of right answers, in percent (Wilson 1927), which stays within 0 and 100."""
-    share, spread = percent / 100, Z**2 / samples
+    share, spread = min(max(percent / 100, 0.0), 1.0), Z**2 / samples
     centre = (share + spread / 2) / (1 + spread)
     half = Z * math.sqrt(share * (1 - share) / samples + spread / (4 * samples)) / (1 + spread)
     return 100 * max(centre - half, 0.0), 100 * min(centre + half, 1.0)

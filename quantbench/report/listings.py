@@ -18,11 +18,11 @@ PASSES = ("fp32", "calibration", "quantized")
 
 
 def repeated(found: Sequence[Network]) -> Table:
-    """The spread of recipes that were measured with several seeds or calibration subsets."""
+    """The spread of recipes that were measured with several seeds, and so several calibration subsets."""
     groups: dict[tuple[str, ...], dict[tuple[int, int], Row]] = {}
     for network in found:
         for row in sorted(network.rows, key=lambda row: row.started or ""):
-            if measured(row):
+            if measured(row) and row.calibration_samples:
                 key = (
                     network.label,
                     recipe(replace(row, seed=None)),
@@ -40,8 +40,7 @@ def repeated(found: Sequence[Network]) -> Table:
         name="repeats",
         title="Spread over calibration subsets and seeds",
         caption="The quantized figure, in the metric's points, of recipes that were measured with several seeds, each "
-        "of which draws other calibration samples, or with several numbers of calibration samples: mean, sample "
-        "standard deviation (n - 1), least and largest.",
+        "of which draws other calibration samples: mean, sample standard deviation (n - 1), least and largest.",
         columns=(
             "network",
             "recipe",
@@ -59,23 +58,22 @@ def repeated(found: Sequence[Network]) -> Table:
 
 
 def _subsets(runs: Sequence[Row]) -> list[list[Row]]:
-    """The runs of each number of calibration samples and, where there are several such, all runs together."""
+    """The runs of each number of calibration samples that has several."""
     sizes: dict[int, list[Row]] = {}
     for row in runs:
         sizes.setdefault(row.calibration_samples or 0, []).append(row)
-    subsets = [sizes[size] for size in sorted(sizes)]
-    return [subset for subset in (*subsets, *([list(runs)] if len(sizes) > 1 else [])) if len(subset) > 1]
+    return [sizes[size] for size in sorted(sizes) if len(sizes[size]) > 1]
 
 
 def _spread(network: str, scheme: str, runs: Sequence[Row]) -> tuple[Item, ...]:
     found = repeats([row.quantized for row in runs if row.quantized is not None])
-    sizes, seeds = ({getattr(row, name) or 0 for row in runs} for name in ("calibration_samples", "seed"))
+    seeds = sorted({row.seed or 0 for row in runs})
     return (
         items.text(network),
         items.text(scheme),
         items.number(runs[0].samples, digits=0),
-        items.text(" and ".join(f"{size:,}" for size in sorted(sizes))),
-        items.text(" ".join(str(seed) for seed in sorted(seeds))),
+        items.number(runs[0].calibration_samples, digits=0),
+        items.text(" ".join(str(seed) for seed in seeds)),
         items.number(found.runs, digits=0),
         items.number(found.mean),
         items.number(found.spread, digits=3),

@@ -13,7 +13,8 @@ from quantbench.report.published import Counterpart, counterparts
 from quantbench.report.results import Results
 
 Matches = Callable[[Row], bool]
-Identity = tuple[str, str, str, str]  # model, task, weights, first digits of their checksum; empty where not recorded
+# Model, task, weights, first digits of their checksum, all else that was said of model and task; empty if not recorded.
+Identity = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,12 @@ class Network:
 
     @property
     def baseline(self) -> Baseline:
-        """Whether its fp32 is the published one."""
-        shown = next(iter(self.matching(lambda _: True)), self.rows[0])
-        return check_baseline(shown, self.details.get(shown.cell, {}))
+        """Whether its fp32 is the published one, by the row that a table shows first."""
+        return self.baseline_of(next(iter(self.matching(lambda _: True)), self.rows[0]))
+
+    def baseline_of(self, row: Row) -> Baseline:
+        """Whether the fp32 of one of its rows is the published one."""
+        return check_baseline(row, self.details.get(row.cell, {}))
 
     def within(self, matches: Sequence[Matches]) -> Network | None:
         """The network with the rows of one table only, None if there is no such row.
@@ -101,7 +105,12 @@ def labels_of_cells(found: Iterable[Network]) -> dict[str, str]:
 def _identity(results: Results, row: Row) -> Identity:
     model = configured(results.details.get(row.cell, {}), "model")
     weights, checksum = str(model.get("weights") or ""), str(model.get("sha256") or "")
-    return row.model, row.task, Path(weights).name if checksum else weights, checksum[:8]
+    task = configured(results.details.get(row.cell, {}), "task")
+    rest = [
+        f"{key}={value}" for key, value in sorted(model.items()) if key not in ("name", "family", "weights", "sha256")
+    ]
+    rest += [f"task.{key}={value}" for key, value in sorted(task.items()) if key not in ("name", "calibration_samples")]
+    return row.model, row.task, Path(weights).name if checksum else weights, checksum[:8], " ".join(rest)
 
 
 def _join_unknown(groups: dict[Identity, list[Row]]) -> None:

@@ -42,20 +42,20 @@ def table4() -> tuple[Slot, ...]:
 
 def table5(rows: Iterable[Row]) -> tuple[Slot, ...]:
     """Int8 weights and activations: the paper's six calibrations, then all others that `rows` have."""
-    calibrations = [("max", None), ("entropy", None), *(("percentile", value) for value in PERCENTILES)]
+    calibrations = [("max", None, ""), ("entropy", None, ""), *(("percentile", value, "") for value in PERCENTILES)]
     others = {
-        (row.calib or "", row.percentile)
+        (row.calib or "", row.percentile, row.calib_parameters or "")
         for row in rows
-        if _int8(row) and not any(_calibrated(row, name, value) for name, value in calibrations)
+        if _int8(row) and not any(_calibrated(row, *calibration) for calibration in calibrations)
     }
-    calibrations += sorted(others, key=lambda other: (other[0], other[1] or 0))
+    calibrations += sorted(others, key=lambda other: (other[0], other[1] or 0, other[2]))
     return tuple(
         Slot(
-            name if value is None else f"{value:.10g}",
+            " ".join(filter(None, (name if value is None else f"{value:.10g}", parameters))),
             name if value is None else f"p{value:.10g}",
-            partial(_calibrated, name=name, percentile=value),
+            partial(_calibrated, name=name, percentile=value, parameters=parameters),
         )
-        for name, value in calibrations
+        for name, value, parameters in calibrations
     )
 
 
@@ -83,8 +83,8 @@ def _int8(row: Row) -> bool:
     return _plain(row) and row.activation_bits == 8 and row.weight_granularity == "per_channel" and not row.fold_bn
 
 
-def _calibrated(row: Row, name: str, percentile: float | None) -> bool:
-    if not _int8(row) or row.calib != name:
+def _calibrated(row: Row, name: str, percentile: float | None, parameters: str = "") -> bool:
+    if not _int8(row) or row.calib != name or (row.calib_parameters or "") != parameters:
         return False
     if percentile is None or row.percentile is None:
         return row.percentile is percentile

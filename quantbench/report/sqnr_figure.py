@@ -64,7 +64,10 @@ def _lines(network: Network) -> dict[str, Ratios]:
 
 
 def _ratios(network: Network, row: Row) -> Ratios:
-    return network.details.get(row.cell, {}).get("site_sqnr_db") or {}
+    recorded = network.details.get(row.cell, {}).get("site_sqnr_db")
+    if not isinstance(recorded, Mapping):
+        return {}
+    return {str(site): db for site, db in recorded.items() if db is None or isinstance(db, int | float)}
 
 
 def _part(ratios: Ratios, weights: bool) -> Ratios:

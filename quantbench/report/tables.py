@@ -24,10 +24,7 @@ FIGURES = (
     "group of networks, stands its counterpart in the paper: the same network, or one of the same family, which was "
     "evaluated on other data and is shown for its pattern, not its level. "
 )
-BEST = (
-    "Bold is the best calibration of a network; one whose figure lies within the interval of the best is not proven "
-    "worse. "
-)
+BEST = "Bold is the best calibration of a network, proven better than the others or not; none where most are equal. "
 
 
 def tables(results: Results) -> list[Table]:
@@ -133,7 +130,7 @@ def _table5(found: Sequence[Network]) -> Table:
     return Table(
         name="table5",
         title="Int8 weights and activations, by calibration (the paper's table 5)",
-        caption="Weights per channel, activations per tensor; max, entropy or the percentile of |x| that a column "
+        caption="Weights per channel, activations per tensor; the calibrator, or the percentile of |x|, that a column "
         f"names decides the ranges of the activations. {FIGURES}{BEST}{items.CONFIDENCE_LEGEND}",
         columns=("network", "source", "fp32", *(slot.title for slot in columns)),
         rows=tuple((*line.head, line.fp32, *_mark_best(line.figures)) for line in built.lines),
@@ -147,7 +144,9 @@ def _table5_slots(found: Sequence[Network]) -> tuple[slots.Slot, ...]:
 
 
 def _mark_best(figures: Sequence[Item]) -> tuple[Item, ...]:
-    """Marks the highest figure, all of several equal ones; nothing to choose, nothing to mark."""
+    """Marks the highest figure, or some equal ones; nothing to choose, nothing to mark."""
     values = [round(item.value, 9) for item in figures if item.value is not None]
-    best = max(values) if len(values) > 1 else None
+    best = max(values, default=None)
+    if best is not None and 2 * values.count(best) > len(values):
+        best = None
     return tuple(replace(item, best=item.value is not None and round(item.value, 9) == best) for item in figures)

@@ -24,15 +24,18 @@ def test_a_weight_by_hand():
 
 
 def test_a_histogram_by_hand():
-    # Centres 0.5 (3 values) and 1.5 (1 value), range 1 at 2 bits: 0.5 rounds to even 0, 1.5 is clipped to 1.
-    histogram = Histogram(np.array([3, 1]), 1.0, 0.0, 1.5)
-    expected = 10 * math.log10((3 * 0.25 + 2.25) / (3 * 0.25 + 0.25))
-    assert activation_sqnr_db(histogram, scale_mapping(torch.tensor(1.0), 2)) == pytest.approx(expected)
+    # 0 (7 values), centres 1.5 (3 values) and 2.5 (1 value), range 2 at 2 bits: 1.5 becomes 2, 2.5 is clipped to 2.
+    histogram = Histogram(np.array([7, 3, 1]), 1.0, 0.0, 2.5)
+    expected = 10 * math.log10((3 * 2.25 + 6.25) / (3 * 0.25 + 0.25))
+    assert activation_sqnr_db(histogram, scale_mapping(torch.tensor(2.0), 2)) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("shift", [0.0, -2.0, None])
 @pytest.mark.parametrize("alpha", [1.0, 3.0, 5.0])
-def test_a_histogram_says_what_the_values_say(alpha):
+def test_a_histogram_says_what_the_values_say(alpha, shift):
     values = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
+    if shift is not None:
+        values = torch.relu(values + shift)  # half, or nearly all of them zero
     counter = HistogramCounter()
     counter.add(values)
     mapping = scale_mapping(torch.tensor(alpha), 8)
