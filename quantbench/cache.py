@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.assets import cache_folder
+from quantbench.files import Unwritable, write_bytes
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -70,13 +71,7 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> Arrays | None:
 
 
 def _keep(path: Path, arrays: Arrays) -> None:
-    partial = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
-        with open(descriptor, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        os.replace(partial, path)
-    except OSError:
-        if partial and os.path.exists(partial):
-            os.unlink(partial)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    with suppress(Unwritable):
+        write_bytes(path, buffer.getvalue())

@@ -28,6 +28,7 @@ from quantbench.command import command_for
 from quantbench.doctor import isa
 from quantbench.errors import Halt, UserError
 from quantbench.evaluate import predict
+from quantbench.files import Unwritable
 from quantbench.methods.ptq import Quantization, quantize, site_sqnr_db
 from quantbench.provenance import git_revision, peak_memory_mb, reset_peak_memory, versions
 from quantbench.quant.calibrators import CALIBRATORS, Calibrator
@@ -65,7 +66,7 @@ def run_job(config: DictConfig) -> None:
         entry = _attempt(settings, results)
         note(results, entry)
         say_progress(results, entry)
-    except store.Unwritable as error:
+    except Unwritable as error:
         raise Halt(str(error)) from error
 
 

@@ -9,15 +9,13 @@ results_dir/results.csv                one line a record
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ import pandas as pd
 from quantbench.cache import read_arrays
 from quantbench.cell import SCHEMA
 from quantbench.errors import UserError
+from quantbench.files import Unwritable, unwritable, write_bytes, write_text
 from quantbench.histograms import NAMES, pack, unpack
 from quantbench.locking import locked
 from quantbench.quant.histogram import Histogram
@@ -34,10 +33,6 @@ from quantbench.record import COLUMNS, Record, Row, check_types
 
 NAME = re.compile(r"\w+")  # of a file of histograms: no path
 LEFTOVER_SECONDS = 24 * 3600.0
-
-
-class Unwritable(UserError):
-    """A file of the results folder cannot be written."""
 
 
 def record_path(results: Path, cell: str) -> Path:
@@ -88,15 +83,15 @@ def write_record(results: Path, record: Record) -> None:
     """
     samples, path = record.samples, samples_path(results, record.row.cell)
     if samples is not None:
-        _write(path, lambda file: samples.to_csv(file, index=False))
+        write_text(path, samples.to_csv(index=False))
     else:
         _remove(path)
     if record.histograms and not read_histograms(results, record.details["histograms"]):
-        arrays = pack(record.histograms)
-        path = histograms_path(results, record.details["histograms"])
-        _write(path, lambda file: np.savez_compressed(file.buffer, allow_pickle=False, **arrays))
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **pack(record.histograms))
+        write_bytes(histograms_path(results, record.details["histograms"]), buffer.getvalue())
     content = {"schema": SCHEMA, "row": asdict(record.row), **record.details}
-    _write(record_path(results, record.row.cell), lambda file: json.dump(content, file, indent=1))
+    write_text(record_path(results, record.row.cell), json.dumps(content, indent=1))
 
 
 def read_histograms(results: Path, name: object) -> dict[str, Histogram]:
@@ -181,9 +176,9 @@ def derive_csv(results: Path) -> tuple[list[Row], list[str]]:
         with locked(results / ".results.lock"):
             rows, problems = read_rows(results)
             table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS)).convert_dtypes()
-            _write(results / "results.csv", lambda file: table.to_csv(file, index=False))
+            write_text(results / "results.csv", table.to_csv(index=False))
     except OSError as error:
-        raise _unwritable(results / "results.csv", error) from error
+        raise unwritable(results / "results.csv", error) from error
     return rows, problems
 
 
@@ -199,7 +194,7 @@ def note_in_run(results: Path, run: str, entry: dict[str, Any]) -> None:
         with path.open("ab", buffering=0) as file:
             file.write(json.dumps(entry).encode() + b"\n")
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def read_run(results: Path, run: str) -> list[dict[str, Any]]:
@@ -212,31 +207,8 @@ def read_run(results: Path, run: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _write(path: Path, write: Callable[[TextIOWrapper], Any]) -> None:
-    """Write a file under a temporary name, force it to disk, then rename it into place."""
-    partial = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        if partial and os.path.exists(partial):
-            os.unlink(partial)
-
-
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> Unwritable:
-    return Unwritable(f"{path}: cannot be written ({error.strerror}); free some space or choose another results_dir")
+        raise unwritable(path, error) from error

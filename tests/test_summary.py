@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from quantbench import cli, console, runner, store
+from quantbench import cli, console, files, runner, store
 from quantbench.record import Record, Row
 from quantbench.summary import print_summary, recipe
 
@@ -165,7 +165,7 @@ def test_a_full_disk_stops_the_sweep_in_one_line_and_keeps_what_is_finished(fold
 
     def full_after_one(results, record):
         if written:
-            raise store.Unwritable("x.json: cannot be written (No space left on device); free some space")
+            raise files.Unwritable("x.json: cannot be written (No space left on device); free some space")
         written.append(record)
         write(results, record)
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from quantbench.files import write_text
 from quantbench.progress import track
 from quantbench.report.figure import save
 from quantbench.report.figures import figures
-from quantbench.report.files import write_text
 from quantbench.report.page import write_page
 from quantbench.report.render import write
 from quantbench.report.results import Results

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib import style
 from matplotlib.figure import Figure as Drawing
 
-from quantbench.store import Unwritable
+from quantbench.files import write_bytes
 
 WIDTH = 7.0  # inches: at 700 px, a 10 pt letter is 14 px high
 DPI = 150
@@ -74,8 +73,8 @@ def save(figure: Figure, folder: Path) -> tuple[Path, Path]:
     png, svg = folder / f"{figure.name}.png", folder / f"{figure.name}.svg"
     about = {"Title": figure.title}
     with styled():
-        _write(png, _rendered(figure.drawing, "png", {**about, "Software": "quantbench"}))
-        _write(svg, _rendered(figure.drawing, "svg", {**about, "Creator": "quantbench", "Date": None}))
+        write_bytes(png, _rendered(figure.drawing, "png", {**about, "Software": "quantbench"}))
+        write_bytes(svg, _rendered(figure.drawing, "svg", {**about, "Creator": "quantbench", "Date": None}))
     return png, svg
 
 
@@ -83,19 +82,3 @@ def _rendered(drawing: Drawing, form: str, metadata: dict[str, str | None]) -> b
     buffer = io.BytesIO()
     drawing.savefig(buffer, format=form, dpi=DPI, metadata=metadata)
     return buffer.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write under a temporary name, then rename, so that no reader sees half a picture."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as error:
-        raise Unwritable(
-            f"{path}: cannot be written ({error.strerror}); free some space or choose another folder"
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()

@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from quantbench.files import write_text
 from quantbench.record import Row
 from quantbench.report import overview
 from quantbench.report.figure import Figure, save
-from quantbench.report.files import write_text
 from quantbench.report.render import html_table
 from quantbench.report.results import Results
 from quantbench.report.table import Table

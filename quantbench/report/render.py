@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from quantbench.report.files import write_text
+from quantbench.files import write_text
 from quantbench.report.render_csv import as_csv, plain
 from quantbench.report.table import CONFIDENCES, MISSING, Item, Table, clean, numeric_columns
 

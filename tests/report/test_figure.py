@@ -7,8 +7,8 @@ import pytest
 from figure_checks import boxes, cut_off, overlapping
 from PIL import Image
 
+from quantbench.files import Unwritable
 from quantbench.report.figure import Figure, blank, save, stem, styled
-from quantbench.store import Unwritable
 
 
 def drawn() -> Figure:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from page_sample import COMMAND, ERROR, MEASURED, NASTY, OTHER, UNSUPPORTED, sample_figure, sample_results, sample_table
 
+from quantbench.files import Unwritable
 from quantbench.report.figure import save
 from quantbench.report.page import page, write_page
-from quantbench.store import Unwritable
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:;"
 ADDRESSES = ("src", "href", "srcset", "action", "data", "poster")

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
+from quantbench.files import Unwritable
 from quantbench.report import render
 from quantbench.report.render import html_table, latex, markdown, write
 from quantbench.report.render_csv import as_csv
 from quantbench.report.table import MISSING, Item, Table
-from quantbench.store import Unwritable
 
 NASTY = """<script>alert("x & y")</script> a_b _c_ 100 % #1 {z} \\ ~^ $5 |*`'"""
 
