@@ -34,7 +34,7 @@ class Inputs:
         starts = range(0, len(self.samples), size)
         for start in track(starts, label, len(starts)):
             indices = range(start, min(start + size, len(self.samples)))
-            yield torch.stack([self._input(i) for i in indices]).to(device)
+            yield in_fast_layout(torch.stack([self._input(i) for i in indices])).to(device)
 
     def _input(self, index: int) -> Tensor:
         if index in self._kept:
@@ -43,6 +43,11 @@ class Inputs:
         if self._keep:
             self._kept[index] = tensor
         return tensor
+
+
+def in_fast_layout(batch: Tensor) -> Tensor:
+    """The same values, images [N, C, H, W] laid out channels last: convolutions take half to all of the time so."""
+    return batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch
 
 
 def predict(module: nn.Module, inputs: Inputs, batch_size: int, device: str, label: str) -> Tensor:

@@ -21,7 +21,7 @@ from quantbench import networks, tasks
 from quantbench.cache import Arrays, code_version, recall
 from quantbench.cell import Cell, fingerprint
 from quantbench.doctor import isa
-from quantbench.evaluate import Inputs, predict
+from quantbench.evaluate import Inputs, in_fast_layout, predict
 from quantbench.histograms import NAMES, pack, unpack
 from quantbench.methods.ptq import collect
 from quantbench.networks.network import Network
@@ -82,6 +82,8 @@ def _load(shared: str) -> Reference:
     model = {key: value for key, value in parts["model"].items() if key != "sha256"}
     network = networks.load({**model, "seed": parts["seed"]})
     network.module.to(parts["device"])
+    for parameter in network.module.parameters():
+        parameter.data = in_fast_layout(parameter.data)
     task = tasks.load({**parts["task"], "seed": parts["seed"]})
     decisive = {
         "model": parts["model"],
