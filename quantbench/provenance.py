@@ -30,15 +30,22 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_revision() -> str | None:
-    """The commit of the source checkout this runs from, `-dirty` where files differ from it; None when installed."""
+    """The commit of the source checkout this runs from; None when installed.
+
+    `-dirty` where files differ from it, results/ left out: a run writes there, and nothing reads it.
+    """
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+    git = ["git", "-C", str(root)]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        described = subprocess.run(
+            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        )
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":!results"], check=False)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return described.stdout.strip() + ("-dirty" if changed.returncode else "")
 
 
 def reset_peak_memory(device: str = "cpu") -> None:
