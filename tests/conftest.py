@@ -1,5 +1,6 @@
 """What several tests share."""
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,16 @@ def settings() -> Callable[..., Settings]:
         return OmegaConf.to_container(compose_checked(parse_arguments(overrides)).config, resolve=True)
 
     return composed
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Processes that a test starts can be interrupted, even where the tests run in the background (nohup, some CI)."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_ctrl_c_under_joblib_keeps_finished_cells(tmp_path):
     os.killpg(process.pid, signal.SIGINT)  # a terminal interrupts the workers too
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert errors.startswith("interrupted: finished cells are kept") and "Traceback" not in errors
+    assert "interrupted: finished cells are kept" in errors and "Traceback" not in errors
     assert 1 <= len(rows(tmp_path)) < 6
 
 
