@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.errors import Mismatch, UserError
-from quantbench.networks.checkpoint import shipped
+from quantbench.hub import weight_files
+from quantbench.networks.checkpoint import content_sha256, shipped
 from quantbench.quant.calibrators import CALIBRATORS
 
 # Raised whenever a record of the same configuration would no longer mean the same.
@@ -121,13 +122,17 @@ def _model(model: Mapping[str, Any]) -> Mapping[str, Any]:
     """The model's group; weights of a file, or shipped, are named by their content too: others make another cell."""
     model = {key: value for key, value in model.items() if key != "labels"}
     path = Path(str(model.get("weights"))).expanduser()
+    if model.get("family") == "language" and model.get("weights") == "hub":
+        # Instead of the hub's, a copy in a folder: model.path, or what is called as a network of the hub would be.
+        folder = Path(str(model.get("path") or model.get("hub") or model["name"])).expanduser()
+        if folder.is_dir():
+            return {**model, "path": str(folder.absolute()), "sha256": content_sha256(*weight_files(folder))}
     if model.get("weights") == "shipped":
         _, checksum = shipped(str(model.get("arch") or model["name"]))
         return {**model, "sha256": checksum}
     if not path.is_file():
         return model
-    with path.open("rb") as file:
-        return {**model, "weights": str(path.absolute()), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {**model, "weights": str(path.absolute()), "sha256": content_sha256(path)}
 
 
 def _task(task: Mapping[str, Any]) -> Mapping[str, Any]:

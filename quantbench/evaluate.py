@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantbench.errors import UserError
-from quantbench.networks.network import Network
+from quantbench.networks.network import Item, Network
 from quantbench.progress import track
 from quantbench.quant.errors import QuantizationError
 from quantbench.quant.observe import observe
+from quantbench.tasks.synthetic import Noise
 from quantbench.tasks.task import Sample
 
 # Preprocessed inputs up to this many bytes are kept, so that several passes decode once.
@@ -19,30 +23,91 @@ KEPT_BYTES = 1 << 30
 
 
 class Inputs:
-    """The preprocessed inputs of samples, decoded on first use; with `keep`, kept where they are small."""
+    """The preprocessed items of samples.
+
+    Where a network's items have one shape, there is one a sample, decoded on first use and, with `keep`, kept where
+    they are small. Where they differ in length, all are prepared at the first use, and batches are made of items of
+    similar length. With `keep`, an item that occurs in several samples is then run once.
+    """
 
     def __init__(self, network: Network, samples: Sequence[Sample], keep: bool = False) -> None:
         """Decode nothing yet."""
         self.samples = samples
         self.network = network
-        self._kept: dict[int, Tensor] = {}
+        self._kept: dict[int, Item] = {}
         size = sum(t.numel() * t.element_size() for t in network.example)
-        self._keep = keep and size * len(samples) <= KEPT_BYTES
+        self._keep = keep
+        self._fits = keep and size * len(samples) <= KEPT_BYTES
 
-    def batches(self, size: int, device: str, label: str) -> Iterator[Tensor]:
-        """Stacked inputs in the order of the samples, with a progress bar."""
-        starts = range(0, len(self.samples), size)
-        for start in track(starts, label, len(starts)):
-            indices = range(start, min(start + size, len(self.samples)))
-            yield in_fast_layout(torch.stack([self._input(i) for i in indices])).to(device)
+    @property
+    def owned(self) -> list[list[int]]:
+        """For each sample, the indices of its items."""
+        return [[i] for i in range(len(self.samples))] if self.network.pad is None else self._prepared[1]
 
-    def _input(self, index: int) -> Tensor:
+    def batches(self, size: int, device: str, label: str, padded: bool = True) -> Iterator[tuple[list[int], Item]]:
+        """Indices of items and these, stacked, with a progress bar.
+
+        Without `padded`, only items of the same length share a batch, so that no padding is made.
+        """
+        plan = self._plan(size, padded)
+        for indices in track(plan, label, len(plan)):
+            yield indices, tuple(tensor.to(device) for tensor in self._stack(indices))
+
+    def _plan(self, size: int, padded: bool) -> list[list[int]]:
+        if self.network.pad is None:
+            return _chunks(list(range(len(self.samples))), size)
+        lengths = [item[0].shape[-1] for item in self._prepared[0]]
+        order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+        if padded:
+            return _chunks(order, size)
+        alike: dict[int, list[int]] = {}
+        for i in order:
+            alike.setdefault(lengths[i], []).append(i)
+        return [chunk for group in alike.values() for chunk in _chunks(group, size)]
+
+    def _stack(self, indices: list[int]) -> Item:
+        pad = self.network.pad
+        if pad is None:
+            items = [self._item(i) for i in indices]
+            return tuple(in_fast_layout(torch.stack(tensors)) for tensors in zip(*items, strict=True))
+        arguments = zip(*(self._prepared[0][i] for i in indices), strict=True)
+        return tuple(_padded(tensors, value) for tensors, value in zip(arguments, pad, strict=True))
+
+    def _item(self, index: int) -> Item:
         if index in self._kept:
             return self._kept[index]
-        tensor = self.network.preprocess(self.samples[index].read())
-        if self._keep:
-            self._kept[index] = tensor
-        return tensor
+        (item,) = self._read(self.samples[index])
+        if self._fits:
+            self._kept[index] = item
+        return item
+
+    @cached_property
+    def _prepared(self) -> tuple[list[Item], list[list[int]]]:
+        """All items, and for each sample the indices of its items."""
+        items: list[Item] = []
+        owned: list[list[int]] = []
+        known: dict[bytes, int] = {}
+        for sample in self.samples:
+            owned.append([])
+            for item in self._read(sample):
+                content = b"".join(tensor.numpy().tobytes() for tensor in item) if self._keep else b""
+                if content not in known or not self._keep:
+                    known[content] = len(items)
+                    items.append(item)
+                owned[-1].append(known[content])
+        return items, owned
+
+    def _read(self, sample: Sample) -> list[Item]:
+        raw = sample.read()
+        return [self.network.random_item(raw.seed)] if isinstance(raw, Noise) else self.network.preprocess(raw)
+
+    def answers(self, outputs: Tensor) -> Any:
+        """What the network says to each sample, of the outputs [items, ...]: a sequence, or a tensor [n, ...]."""
+        decode = self.network.decode
+        raws = [sample.read() for sample in self.samples] if decode is not None else []
+        if decode is None or any(isinstance(raw, Noise) for raw in raws):
+            return outputs
+        return [decode(raw, outputs[indices]) for raw, indices in zip(raws, self.owned, strict=True)]
 
 
 def in_fast_layout(batch: Tensor) -> Tensor:
@@ -51,29 +116,46 @@ def in_fast_layout(batch: Tensor) -> Tensor:
 
 
 def predict(module: nn.Module, inputs: Inputs, batch_size: int, device: str, label: str) -> Tensor:
-    """The outputs of all samples, float32 [n, ...] on the CPU.
+    """The outputs of all items in their order, float32 [items, ...] on the CPU.
 
     Raises:
         UserError: an output is NaN or infinite; the message names the first sample and site where one is.
     """
+    order: list[int] = []
+    parts = []
     with torch.inference_mode():
-        outputs = torch.cat([module(batch).float().cpu() for batch in inputs.batches(batch_size, device, label)])
+        for indices, batch in inputs.batches(batch_size, device, label):
+            order += indices
+            parts.append(module(*batch).float().cpu())
+    outputs = torch.empty_like(together := torch.cat(parts))
+    outputs[order] = together
     broken = ~torch.isfinite(outputs.flatten(1)).all(1)
     if bool(broken.any()):
-        first = inputs.samples[int(broken.nonzero()[0])]
-        where = _first_non_finite_site(module, Inputs(inputs.network, [first]), device)
+        bad = [s for s, items in zip(inputs.samples, inputs.owned, strict=True) if bool(broken[items].any())]
+        where = _first_non_finite_site(module, Inputs(inputs.network, bad[:1]), device)
         raise UserError(
-            f"{label}: the output is NaN or infinite for {int(broken.sum())} of {len(outputs)} samples, first for "
-            f"{first.id}; it comes up at {where}"
+            f"{label}: the output is NaN or infinite for {len(bad)} of {len(inputs.samples)} samples, first for "
+            f"{bad[0].id}; it comes up at {where}"
         )
     return outputs
+
+
+def _chunks(indices: list[int], size: int) -> list[list[int]]:
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+def _padded(tensors: Sequence[Tensor], value: float) -> Tensor:
+    """The tensors stacked, each filled up with `value` to the longest in the last dimension."""
+    longest = max(tensor.shape[-1] for tensor in tensors)
+    return torch.stack([F.pad(tensor, (0, longest - tensor.shape[-1]), value=value) for tensor in tensors])
 
 
 def _first_non_finite_site(module: nn.Module, one: Inputs, device: str) -> str:
     """Where a NaN or an infinity first enters a layer, in words."""
     try:
         with torch.inference_mode(), observe(module):
-            module(next(one.batches(1, device, "")))
+            for _, batch in one.batches(1, device, ""):
+                module(*batch)
     except QuantizationError as error:
         return str(error)
     return "the network's output, after its last layer"

@@ -29,6 +29,12 @@ class Row:
     relative_change: float | None = None  # change / fp32
     p_value: float | None = None  # exact paired test (McNemar) that nothing changed; right/wrong scores only
     detectable_drop: float | None = None  # the smallest true drop that samples like these show, in points, see stats.py
+    secondary_metric: str | None = None  # another metric of the same answers, where the task has one
+    secondary_fp32: float | None = None
+    secondary_quantized: float | None = None
+    secondary_change: float | None = None
+    secondary_change_low: float | None = None
+    secondary_change_high: float | None = None
     agreement: float | None = None  # percent of evaluated samples with the same prediction, unlabelled ones included
     sqnr_db: float | None = None  # 10 log10(signal / noise) of the outputs, energies summed over all samples
     calib: str | None = None  # empty where activations stay in float

@@ -144,8 +144,12 @@ def _histograms(reference: Reference, fold_bn: bool) -> Pass[Mapping[str, Histog
     def make() -> Arrays:
         began = time.perf_counter()
         module = prepare(reference, fold_bn).module
-        batches = reference.calibration.batches(reference.batch_size, reference.device, "calibration")
-        return {**pack(collect(module, batches)), "seconds": np.array(time.perf_counter() - began)}
+        # Positions that only fill up a batch are no data: without padding there are none.
+        batches = reference.calibration.batches(reference.batch_size, reference.device, "calibration", padded=False)
+        return {
+            **pack(collect(module, (batch for _, batch in batches))),
+            "seconds": np.array(time.perf_counter() - began),
+        }
 
     arrays, kept = recall("histograms", histograms_key(reference, fold_bn), (*NAMES, "seconds"), make)
     return Pass(unpack(arrays), float(arrays["seconds"]), kept)

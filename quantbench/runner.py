@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import time
@@ -14,13 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
-from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from torch import nn
 
 from quantbench import store
 from quantbench.cell import Cell, cell_from_config
@@ -35,7 +31,6 @@ from quantbench.quant.calibrators import CALIBRATORS, Calibrator
 from quantbench.quant.errors import QuantizationError
 from quantbench.quant.scheme import Scheme
 from quantbench.quant.simulate import simulate
-from quantbench.quant.sqnr import decibel
 from quantbench.record import Record, Row
 from quantbench.reference import (
     Prepared,
@@ -46,7 +41,7 @@ from quantbench.reference import (
     load_reference,
     prepare,
 )
-from quantbench.stats import mcnemar, paired_change, smallest_detectable_drop
+from quantbench.scores import compare, scores
 from quantbench.sweep import note, recorded, say_progress
 
 
@@ -146,10 +141,10 @@ def _measure(cell: Cell, row: Row) -> Record:
         outputs = predict(prepared.module, reference.evaluation, cell.batch_size, cell.device, "quantized")
     seconds_quantized = time.perf_counter() - began
 
-    samples = compare(reference, fp32.result, outputs)
+    samples = compare(reference.task, reference.evaluation, fp32.result, outputs)
     row = replace(
         row,
-        **scores(samples, reference.task.metric),
+        **scores(samples, reference.task),
         calibration_samples=len(reference.calibration.samples) if calibration else 0,
         layers=len(prepared.layers),
         layers_quantized=len(quantization.layers),
@@ -168,58 +163,6 @@ def _measure(cell: Cell, row: Row) -> Record:
     kept = None if calibration is None else histograms_key(reference, cell.fold_bn)
     site_sqnr = site_sqnr_db(quantization, seen)
     return Record(row, {**details, "passes": passes, "site_sqnr_db": site_sqnr, "histograms": kept}, samples, seen)
-
-
-def compare(reference: Reference, fp32: Tensor, quantized: Tensor) -> pd.DataFrame:
-    """One line a sample: both scores (empty where the truth is unknown), both predictions, and two energies.
-
-    `signal` is the sum of the squared fp32 outputs, `noise` that of their differences from the quantized ones.
-    """
-    task, samples = reference.task, reference.evaluation.samples
-    targets = [sample.target for sample in samples]
-    table = pd.DataFrame(
-        {
-            "sample": [sample.id for sample in samples],
-            "target": targets,
-            "fp32": task.score(fp32, targets),
-            "quantized": task.score(quantized, targets),
-            "fp32_prediction": task.predict(fp32),
-            "quantized_prediction": task.predict(quantized),
-            "signal": _energy(fp32),
-            "noise": _energy(fp32.double() - quantized.double()),
-        }
-    )
-    return table.astype({"target": "Int64"}) if all(t is None or isinstance(t, int) for t in targets) else table
-
-
-def scores(samples: pd.DataFrame, metric: str) -> dict[str, Any]:
-    """The columns of a row that follow from the per-sample scores alone."""
-    scored = samples[samples.fp32.notna()]
-    if scored.empty:
-        raise UserError("none of the evaluated samples has a label: raise limit")
-    before, after = scored.fp32.to_numpy(), scored.quantized.to_numpy()
-    change = paired_change(before, after)
-    detectable = smallest_detectable_drop(before, after)
-    right_or_wrong = scored[["fp32", "quantized"]].isin((0.0, 100.0)).all(axis=None)
-    fp32 = float(scored.fp32.mean())
-    return {
-        "metric": metric,
-        "samples": len(scored),
-        "fp32": fp32,
-        "quantized": float(scored.quantized.mean()),
-        "change": change.value,
-        "change_low": change.low,
-        "change_high": change.high,
-        "relative_change": change.value / fp32 if fp32 else None,
-        "p_value": mcnemar(before, after) if right_or_wrong else None,
-        "detectable_drop": detectable if math.isfinite(detectable) else None,
-        "agreement": 100 * float((samples.fp32_prediction == samples.quantized_prediction).mean()),
-        "sqnr_db": decibel(samples.signal.sum(), samples.noise.sum()),
-    }
-
-
-def _energy(outputs: Tensor) -> NDArray[np.float64]:
-    return outputs.double().flatten(1).square().sum(1).numpy()
 
 
 def _described(cell: Cell) -> Row:

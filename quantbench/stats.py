@@ -191,6 +191,21 @@ def smallest_detectable_drop(before: Scores, after: Scores, *, confidence: float
     return quantiles * float(difference.std(ddof=1)) / math.sqrt(samples)
 
 
+def detectable_by_interval(change: Change, *, confidence: float = 0.95, power: float = 0.8) -> float:
+    """`smallest_detectable_drop` where only the two-sided 95 % interval of the change is known, taken as normal.
+
+    Args:
+        change: with its 95 % interval.
+        confidence: of the one-sided test, between 0.5 and 1.
+        power: the probability to find the drop, between 0.5 and 1.
+
+    Returns:
+        Above 0; infinite where the interval has no width, because then nothing is known of it.
+    """
+    error = (change.high - change.low) / (2 * float(norm.ppf(0.975)))
+    return float(norm.ppf(confidence) + norm.ppf(power)) * error if error > 0 else math.inf
+
+
 def repeats(values: Sequence[float]) -> Repeats:
     """What runs that differ in the seed only have in common.
 

@@ -158,9 +158,11 @@ def test_fewer_bits_cost_more(measure):
 
 def test_neither_batch_size_nor_order_changes_the_statistics(resnet20, photos):
     samples = list(photos.calibration)
-    plain = collect(resnet20.module, Inputs(resnet20, samples).batches(64, "cpu", ""))
+    plain = collect(resnet20.module, (batch for _, batch in Inputs(resnet20, samples).batches(64, "cpu", "")))
     for other_samples, size in ((samples, 7), (samples[::-1], 64)):
-        other = collect(resnet20.module, Inputs(resnet20, other_samples).batches(size, "cpu", ""))
+        other = collect(
+            resnet20.module, (batch for _, batch in Inputs(resnet20, other_samples).batches(size, "cpu", ""))
+        )
         for site, histogram in plain.items():
             # Float sums depend on the batch in their last bits: a value on an edge may change its bin.
             assert other[site].total == histogram.total
@@ -170,7 +172,9 @@ def test_neither_batch_size_nor_order_changes_the_statistics(resnet20, photos):
 
 def test_batch_size_changes_float_answers_never_and_quantized_ones_on_near_ties_only(resnet20, photos):
     inputs = Inputs(resnet20, photos.evaluation[:1000])
-    histograms = collect(resnet20.module, Inputs(resnet20, photos.calibration).batches(64, "cpu", ""))
+    histograms = collect(
+        resnet20.module, (batch for _, batch in Inputs(resnet20, photos.calibration).batches(64, "cpu", ""))
+    )
     layers = find_layers(resnet20.module, *resnet20.example)
     mappings = quantize(layers, histograms, entropy_range, Scheme()).mappings
     floats = [predict(resnet20.module, inputs, size, "cpu", "") for size in (64, 7)]

@@ -33,7 +33,7 @@ class Quantization:
     mappings: dict[str, SiteMapping]
 
 
-def collect(module: nn.Module, batches: Iterable[Tensor]) -> dict[str, Histogram]:
+def collect(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> dict[str, Histogram]:
     """The histogram of every activation site over all batches (section 3.4: statistics of the float network).
 
     Raises:
@@ -41,7 +41,7 @@ def collect(module: nn.Module, batches: Iterable[Tensor]) -> dict[str, Histogram
     """
     with torch.inference_mode(), observe(module) as counters:
         for batch in batches:
-            module(batch)
+            module(*batch)
     return {site: counter.histogram() for site, counter in counters.items()}
 
 

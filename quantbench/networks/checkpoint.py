@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,6 +83,24 @@ def read(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], str]
     if sha256 is not None and not found.startswith(sha256):
         raise UserError(f"{path} is damaged: its sha256 is {found[:16]}..., not {sha256[:16]}...; get it anew")
     return _tensors(_parse(path), path), found
+
+
+def content_sha256(*files: Path) -> str:
+    """The sha256 of the files one behind the other, in hex; what has not changed is read once. Raises UserError."""
+    try:
+        return _content_sha256(tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror})") from error
+
+
+@lru_cache(maxsize=64)
+def _content_sha256(files: tuple[tuple[str, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for name, _, _ in files:
+        with open(name, "rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from quantbench.assets import ASSETS, fetch
 from quantbench.errors import UserError
 from quantbench.networks.checkpoint import restore, seeded
-from quantbench.networks.network import Network
+from quantbench.networks.network import Network, one_item
 
 SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 """Height and width of the input in pixels."""
@@ -63,7 +63,7 @@ def load(*, name: str, weights: str = "registry", seed: int = 0, arch: str | Non
     return Network(
         name=name,
         module=module,
-        preprocess=partial(preprocess, size=size),
+        preprocess=one_item(partial(preprocess, size=size)),
         example=(torch.zeros(1, 3, size, size),),
         weights=identity,
         preprocessing=f"centre square of {size}/{size + _CROP_PADDING} of the shorter side, bicubic to {size}, "

@@ -19,7 +19,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from quantbench.errors import UserError
 from quantbench.networks.checkpoint import restore, seeded, shipped
-from quantbench.networks.network import Network
+from quantbench.networks.network import Network, one_item
 
 CLASSES = 10
 
@@ -174,7 +174,7 @@ def load(*, name: str, weights: str = "shipped", seed: int = 0, arch: str | None
     return Network(
         name=name,
         module=module,
-        preprocess=preprocess,
+        preprocess=one_item(preprocess),
         example=(torch.zeros(1, 1, 28, 28),),
         weights=identity,
         preprocessing="(x / 255 - 0.2860) / 0.3530",

@@ -6,22 +6,46 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+Item = tuple[Tensor, ...]
+"""The arguments of one forward pass for one input, without a batch dimension."""
 
 
 @dataclass(frozen=True)
 class Network:
     """A module under test with its preprocessing.
 
-    `module` is in eval mode, float32, on the CPU. `preprocess` turns the raw inputs of one sample (for vision: uint8
-    array [H, W, C]) into one float32 tensor without a batch dimension; a batch is their stack. `example` holds the
-    arguments of one forward pass with a batch of one: its shapes count, its values do not. `weights` identifies the
-    weights (`sha256:<hex>`, `random:<seed>`), `preprocessing` says in words what `preprocess` does.
+    `module` is in eval mode, float32, on the CPU; it maps a batch of items to one tensor [n, ...].
+    `preprocess` turns the raw inputs of one sample (for vision: uint8 array [H, W, C]; for language: str or a pair of
+    them) into its items: one, or several where a long text is cut into windows or two texts are compared.
+    `example` holds the arguments of one forward pass with a batch of one: its shapes count, its values do not.
+    `weights` identifies the weights (`sha256:<hex>`, `random:<seed>`), `preprocessing` says in words what `preprocess`
+    does. `pad` holds, for each argument, what fills the last dimension where the items of a batch differ in it; None
+    where all items have one shape.
+    `decode(raw, outputs)` makes the answer to a sample of the outputs [items, ...] for it; None where the output is it.
+    `noise(seed)` is a random item of full size; None draws the example's shapes from a normal distribution.
     """
 
     name: str
     module: nn.Module
-    preprocess: Callable[[Any], Tensor]
-    example: tuple[Tensor, ...]
+    preprocess: Callable[[Any], list[Item]]
+    example: Item
     weights: str
     preprocessing: str
+    pad: tuple[float, ...] | None = None
+    decode: Callable[[Any, Tensor], Any] | None = None
+    noise: Callable[[int], Item] | None = None
+
+    def random_item(self, seed: int) -> Item:
+        """An item of full size that means nothing."""
+        if self.noise is not None:
+            return self.noise(seed)
+        generator = torch.Generator().manual_seed(seed)
+        return tuple(torch.randn(tensor.shape[1:], generator=generator) for tensor in self.example)
+
+
+def one_item(preprocess: Callable[[Any], Tensor]) -> Callable[[Any], list[Item]]:
+    """The `preprocess` of a network that takes one tensor a sample."""
+    return lambda raw: [(preprocess(raw),)]

@@ -17,7 +17,7 @@ from torchvision import models
 
 from quantbench.errors import UserError
 from quantbench.networks.checkpoint import read, restore, seeded
-from quantbench.networks.network import Network
+from quantbench.networks.network import Network, one_item
 
 _CLASSES = 1000
 
@@ -61,7 +61,7 @@ def load(
     return Network(
         name=name,
         module=module.eval(),
-        preprocess=preprocess,
+        preprocess=one_item(preprocess),
         example=(torch.zeros(1, *size),),
         weights=identity,
         preprocessing=" ".join(repr(transform).split()),

@@ -7,14 +7,19 @@ from typing import Any
 
 from quantbench.errors import UserError
 from quantbench.loading import load_from
-from quantbench.tasks.task import Sample, Task
+from quantbench.tasks.task import Metric, Sample, Task
 
-__all__ = ["TASKS", "Sample", "Task", "load"]
+__all__ = ["TASKS", "Metric", "Sample", "Task", "load"]
 
 TASKS: dict[str, str] = {
     "fashion_mnist": "quantbench.tasks.fashion_mnist",
     "imagenet": "quantbench.tasks.imagenet",
     "imagenet_photos": "quantbench.tasks.photos",
+    "lee_news": "quantbench.tasks.lee_news",
+    "movie_sentences": "quantbench.tasks.movie_sentences",
+    "squad": "quantbench.tasks.squad",
+    "synthetic": "quantbench.tasks.synthetic",
+    "trec": "quantbench.tasks.trec",
 }
 """The module of every task, imported when it is used: its `load(*, calibration_samples, seed, **options)` -> Task."""
 

@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from quantbench.errors import UserError
+from quantbench.tasks.task import Metric
 
 
-def top1(outputs: Tensor, targets: Sequence[Any]) -> NDArray[np.float64]:
+def top1(outputs: Any, targets: Sequence[Any]) -> NDArray[np.float64]:
     """Top-1 accuracy in points for each sample: 100 or 0, NaN where the target is None.
 
     `outputs` are logits [N, classes] of any float type, `targets` N class indices. Of equal logits, which quantized
     networks often have, the first counts; a row that holds a NaN is wrong. Raises UserError if a target is not one of
     the network's classes or there are no samples.
     """
+    outputs = torch.as_tensor(outputs)
     if outputs.ndim != 2 or len(outputs) != len(targets):
         raise ValueError(f"outputs of shape {tuple(outputs.shape)} for {len(targets)} targets")
     if not len(targets):
@@ -33,10 +35,14 @@ def top1(outputs: Tensor, targets: Sequence[Any]) -> NDArray[np.float64]:
     return np.where(np.isnan(truth), np.nan, 100.0 * (np.array(predicted_class(outputs)) == truth))
 
 
-def predicted_class(outputs: Tensor) -> list[int]:
+def predicted_class(outputs: Any) -> list[int]:
     """The class index with the largest of the logits [N, classes]: the first of equal ones, -1 where one is NaN."""
-    logits = outputs.detach().cpu().double().numpy()
+    logits = torch.as_tensor(outputs).detach().cpu().double().numpy()
     return [int(index) for index in np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))]
+
+
+ACCURACY = Metric("top1", top1)
+"""Top-1 accuracy in percent."""
 
 
 def draw(available: int, count: int, seed: int, what: str) -> list[int]:

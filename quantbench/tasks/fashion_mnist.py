@@ -14,7 +14,7 @@ from torch import Tensor
 
 from quantbench.assets import fetch
 from quantbench.errors import UserError
-from quantbench.tasks.classification import draw, predicted_class, top1
+from quantbench.tasks.classification import ACCURACY, draw, predicted_class
 from quantbench.tasks.task import Sample, Task
 
 MEAN = 0.2860
@@ -38,10 +38,9 @@ def load(*, calibration_samples: int = 1024, seed: int = 0) -> Task:
     train_ids = draw(SPLITS["train"][1], calibration_samples, seed, "training photos")
     return Task(
         name="fashion_mnist",
-        metric="top1",
+        metrics=(ACCURACY,),
         calibration=_samples("train", train_ids),
         evaluation=_samples("test", range(SPLITS["test"][1])),
-        score=top1,
         predict=predicted_class,
     )
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from quantbench.errors import UserError
-from quantbench.tasks.classification import draw, predicted_class, read_photo, top1
+from quantbench.tasks.classification import ACCURACY, draw, predicted_class, read_photo
 from quantbench.tasks.task import Sample, Task
 
 _LAYOUT = "expected are FOLDER/val/<wnid>/*.JPEG and FOLDER/train/<wnid>/*.JPEG"
@@ -49,10 +49,9 @@ def load(
 
     return Task(
         name="imagenet",
-        metric="top1",
+        metrics=(ACCURACY,),
         calibration=[make(photo) for photo in calibration],
         evaluation=[make(photo) for photo in evaluation],
-        score=top1,
         predict=predicted_class,
     )
 

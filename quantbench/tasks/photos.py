@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from quantbench.assets import fetch
 from quantbench.errors import UserError
-from quantbench.tasks.classification import predicted_class, read_photo, top1
+from quantbench.tasks.classification import ACCURACY, predicted_class, read_photo
 from quantbench.tasks.task import Sample, Task
 
 EVALUATION_PHOTOS = (
@@ -60,10 +60,9 @@ def load(*, calibration_samples: int = 256, seed: int = 0) -> Task:
     labelled = [Sample(photo.stem, partial(read_photo, photo), label(photo.name)) for photo in photos]
     return Task(
         name="imagenet_photos",
-        metric="top1",
+        metrics=(ACCURACY,),
         calibration=_crops(CALIBRATION_PHOTOS, calibration_samples, seed),
         evaluation=[*labelled, *_crops(EVALUATION_PHOTOS, EVALUATION_CROPS, _EVALUATION_SEED)],
-        score=top1,
         predict=predicted_class,
     )
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -25,18 +24,32 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Task:
-    """Data, splits and metric.
+class Metric:
+    """How answers are judged, in points.
 
-    `calibration` and `evaluation` share no sample; both are sequences in a fixed order and may decode on access.
-    `score(outputs, targets)` gives one float64 score a sample in the metric's points (top-1: 0 or 100), NaN where the
-    target is None; the metric of a set is the mean of the scores that are not NaN. `predict(outputs)` gives one answer
-    a sample, whose equality is the agreement of two executions.
+    `parts(answers, targets)` is what each sample contributes: float64 [n], or [n, k] with the names `columns`; NaN
+    where the target is None. `value` makes the metric of a set of samples of their parts; where it is None, the parts
+    are scores and the metric is their mean.
     """
 
     name: str
-    metric: str
+    parts: Callable[[Sequence[Any], Sequence[Any]], NDArray[np.float64]]
+    value: Callable[[NDArray[np.float64]], float] | None = None
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data, splits and metrics.
+
+    `calibration` and `evaluation` share no sample; both are sequences in a fixed order and may decode on access.
+    `metrics` are the one that is reported first, and possibly another; there is none where nobody knows a right answer.
+    Answers are what a network makes of samples: class logits [n, classes], numbers, or texts. `predict(answers)` gives
+    one word a sample, whose equality is the agreement of two executions; None where answers are numbers.
+    """
+
+    name: str
+    metrics: tuple[Metric, ...]
     calibration: Sequence[Sample]
     evaluation: Sequence[Sample]
-    score: Callable[[Tensor, Sequence[Any]], NDArray[np.float64]]
-    predict: Callable[[Tensor], Sequence[Any]]
+    predict: Callable[[Sequence[Any]], Sequence[Any]] | None

@@ -27,7 +27,9 @@ def load(name, family, **options):
 
 def outputs(network, samples):
     with torch.no_grad():
-        return torch.cat([network.module(network.preprocess(sample.read())[None]) for sample in samples])
+        return torch.cat(
+            [network.module(*(t[None] for t in network.preprocess(sample.read())[0])) for sample in samples]
+        )
 
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
@@ -97,10 +99,10 @@ def test_efficientnet_lite_preprocessing():
     network = load("efficientnet_lite0", "efficientnet_lite", weights="random")
     photo = np.zeros((512, 512, 3), np.uint8)
     photo[32:480, 32:480] = 255  # 448 = 512 * 224 / 256: exactly what the centre crop keeps
-    prepared = network.preprocess(photo)
+    [(prepared,)] = network.preprocess(photo)
     assert prepared.shape == (3, 224, 224) and prepared.dtype == torch.float32
     assert (prepared == 1.0).all()
-    assert network.preprocess(np.full((300, 200, 3), 127, np.uint8)).abs().max() == 0
+    assert network.preprocess(np.full((300, 200, 3), 127, np.uint8))[0][0].abs().max() == 0
 
 
 def test_efficientnet_lite_reads_both_ways_to_name_weights(tmp_path):
@@ -121,8 +123,8 @@ def test_torchvision_with_random_weights():
     assert "crop_size=[224] resize_size=[256]" in network.preprocessing
     photo = np.random.default_rng(0).integers(0, 256, (300, 280, 3), np.uint8)
     weights = models.MobileNet_V3_Small_Weights.IMAGENET1K_V1
-    assert torch.equal(network.preprocess(photo), weights.transforms()(Image.fromarray(photo)))
-    assert network.preprocess(photo[:, :, :1]).shape == (3, 224, 224)
+    assert torch.equal(network.preprocess(photo)[0][0], weights.transforms()(Image.fromarray(photo)))
+    assert network.preprocess(photo[:, :, :1])[0][0].shape == (3, 224, 224)
     with torch.no_grad():
         assert network.module(*network.example).shape == (1, 1000)
 

@@ -1,0 +1,168 @@
+"""Where the weights, the configuration and the tokenizer of a language network come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from quantbench.assets import fetch
+from quantbench.errors import UserError
+from quantbench.hub import Absent, network_folder, weight_files
+from quantbench.networks.checkpoint import content_sha256, load_into, read, restore, seeded, shipped
+
+_NAMED = 3  # keys that a message names before it only counts
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the configuration says of a network's weights; see `language.load`."""
+
+    name: str
+    weights: str
+    seed: int
+    hub: str
+    path: str | None
+    asset: str | None
+    architecture: Mapping[str, Any] | None
+    classes: int | None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a source came to: the configuration of transformers, and the folder of the weights, if they are in one."""
+
+    source: Source
+    config: Any
+    folder: Path | None
+    tokenizer_folder: Callable[[], Path]
+
+    @property
+    def tokenizer_version(self) -> str:
+        """What tells this tokenizer from others: the first digits of its sha256; its origin, if it is not here."""
+        if self.folder is None:
+            return f"of {self.source.asset or self.source.hub}"
+        files = [self.folder / name for name in _TOKENIZER_FILES if (self.folder / name).is_file()]
+        return content_sha256(files[0])[:12] if files else "missing"
+
+
+def open_source(source: Source) -> Opened:
+    """Find configuration and weights; with random weights of a known architecture nothing is needed.
+
+    Raises UserError if they cannot be had; the message says what to give instead.
+    """
+    if source.weights in ("registry", "shipped") and not source.asset:
+        raise UserError(f"model.weights={source.weights}: {source.name} has none; give hub, random or a file")
+    has_folder = source.weights in ("hub", "registry", "shipped")
+    folder = _folder(source, weights=True) if has_folder else None
+    config = _config(source, folder)
+    return Opened(source, config, folder, partial(_folder, source, weights=False))
+
+
+def build(opened: Opened, auto_class: str) -> nn.Module:
+    """The module in eval mode with its weights. Raises UserError if these do not fit it."""
+    import transformers
+
+    source, builder = opened.source, getattr(transformers, auto_class)
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if opened.folder is None:
+        module: nn.Module = seeded(lambda: builder.from_config(opened.config, dtype=torch.float32), source.seed)
+        _drop_pooler(module, auto_class)
+        restore(module, source.weights, seed=source.seed, known_as="hub")
+        return module
+    module, missing = _from_folder(builder, opened)
+    _drop_pooler(module, auto_class)
+    missing &= module.state_dict().keys()
+    if source.weights == "shipped":
+        path, sha256 = shipped(source.name)
+        changed, _ = read(path, sha256)
+        missing -= changed.keys()
+        load_into(module, {**module.state_dict(), **{key: t.float() for key, t in changed.items()}}, path)
+    if missing:
+        shown = ", ".join([*sorted(missing)[:_NAMED], *(["..."] if len(missing) > _NAMED else [])])
+        raise UserError(
+            f"{opened.folder} lacks {len(missing)} tensors of this network ({shown}): "
+            "its weights were made for another model.head"
+        )
+    return module.eval()
+
+
+def identity(opened: Opened) -> str:
+    """What identifies the weights: `sha256:<hex>` of their files, or `random:<seed>`."""
+    source = opened.source
+    if source.weights == "random":
+        return f"random:{source.seed}"
+    if opened.folder is None:
+        return f"sha256:{content_sha256(Path(source.weights).expanduser())}"
+    own = [shipped(source.name)[1]] if source.weights == "shipped" else []
+    return "sha256:" + "+".join([content_sha256(*weight_files(opened.folder)), *own])
+
+
+def _folder(source: Source, weights: bool) -> Path:
+    """The folder with the files of a network: that of the user, of the asset, or of the hub's cache."""
+    if source.path is not None or Path(source.hub).is_dir():
+        folder = Path(source.path or source.hub).expanduser()
+        needed = ["config.json", *(["model.safetensors or pytorch_model.bin"] if weights else [])]
+        found = [(folder / "config.json").is_file(), bool(weight_files(folder))]
+        for what, there in zip(needed, found, strict=False):
+            if not there:
+                raise UserError(f"model.path={folder}: there is no {what}; give a folder as save_pretrained writes it")
+        return folder
+    if source.asset is not None:
+        return fetch(source.asset)
+    try:
+        return network_folder(source.hub, weights)
+    except Absent as error:
+        raise UserError(
+            f"{source.name} needs {source.hub} from the Hugging Face hub, which is not in its cache and cannot be "
+            f"downloaded ({error}): give model.path=FOLDER with a copy of it (config.json, model.safetensors, "
+            "tokenizer.json); model=minilm_trec is a network that runs without the hub"
+        ) from error
+
+
+def _config(source: Source, folder: Path | None) -> Any:
+    from transformers import AutoConfig
+
+    labels = {} if source.classes is None else {"num_labels": source.classes}
+    try:
+        if folder is None and source.architecture is not None:
+            return AutoConfig.for_model(**{**source.architecture, **labels})
+        folder = folder or _folder(source, weights=False)
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **labels)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{source.name}: the configuration cannot be used ({' '.join(str(error).split())[:200]})"
+        ) from error
+
+
+def _from_folder(builder: Any, opened: Opened) -> tuple[nn.Module, set[str]]:
+    """The module with the weights of its folder, and the keys that these lack. Files cannot run code."""
+    try:
+        module, found = builder.from_pretrained(
+            opened.folder,
+            config=opened.config,
+            output_loading_info=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            weights_only=True,
+            dtype=torch.float32,
+        )
+    except Exception as error:  # what a damaged or hostile file raises depends on its format
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"the weights in {opened.folder} cannot be loaded ({reason})") from error
+    return module, set(found["missing_keys"])
+
+
+def _drop_pooler(module: nn.Module, auto_class: str) -> None:
+    """Remove the layer behind the last hidden states that an embedding, which is their mean, never looks at."""
+    if auto_class == "AutoModel" and getattr(module, "pooler", None) is not None:
+        module.pooler = None  # type: ignore[assignment]

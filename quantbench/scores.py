@@ -1,0 +1,130 @@
+"""What two executions of a network say of the samples, side by side, and the figures that follow from it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quantbench.errors import UserError
+from quantbench.evaluate import Inputs
+from quantbench.quant.sqnr import decibel
+from quantbench.stats import (
+    Change,
+    bootstrap,
+    detectable_by_interval,
+    mcnemar,
+    paired_change,
+    smallest_detectable_drop,
+)
+from quantbench.tasks.task import Metric, Task
+
+Parts = NDArray[np.float64]
+
+
+def compare(task: Task, inputs: Inputs, fp32: Tensor, quantized: Tensor) -> pd.DataFrame:
+    """One line a sample: what each execution contributes to every metric, its prediction, and two energies.
+
+    The scores of the first metric are the columns `fp32` and `quantized`, empty where the truth is unknown; what other
+    metrics need is `fp32_<name>` and `quantized_<name>`. `signal` is the sum of the squared fp32 outputs, `noise` that
+    of their differences from the quantized ones. Outputs are float32 [items, ...].
+    """
+    samples = inputs.samples
+    targets = [sample.target for sample in samples]
+    table: dict[str, Any] = {"sample": [sample.id for sample in samples], "target": [_written(t) for t in targets]}
+    answers = {"fp32": inputs.answers(fp32), "quantized": inputs.answers(quantized)}
+    for metric in task.metrics:
+        for execution, said in answers.items():
+            parts = metric.parts(said, targets)
+            for name, column in zip(_columns(task.metrics, metric), parts.reshape(len(targets), -1).T, strict=True):
+                table[execution + name] = column
+    for execution, said in answers.items():
+        table[f"{execution}_prediction"] = said if task.predict is None else task.predict(said)
+    table["signal"] = _energy(inputs, fp32)
+    table["noise"] = _energy(inputs, fp32.double() - quantized.double())
+    frame = pd.DataFrame(table)
+    return frame.astype({"target": "Int64"}) if all(t is None or isinstance(t, int) for t in targets) else frame
+
+
+def scores(samples: pd.DataFrame, task: Task) -> dict[str, Any]:
+    """The columns of a row that follow from the lines of `compare` alone."""
+    found: dict[str, Any] = {
+        "samples": len(samples),
+        "agreement": None if task.predict is None else 100 * _share_of_equal(samples),
+        "sqnr_db": decibel(samples.signal.sum(), samples.noise.sum()),
+    }
+    if not task.metrics:
+        return found
+    main, *more = task.metrics
+    before, after = _parts(samples, task.metrics, main)
+    fp32, quantized, change = _judge(main, before, after)
+    found |= {
+        "metric": main.name,
+        "samples": len(before),
+        "fp32": fp32,
+        "quantized": quantized,
+        "change": change.value,
+        "change_low": change.low,
+        "change_high": change.high,
+        "relative_change": change.value / fp32 if fp32 else None,
+    }
+    if main.value is None:
+        detectable = smallest_detectable_drop(before, after)
+        right_or_wrong = bool(np.isin((before, after), (0.0, 100.0)).all())
+        found["p_value"] = mcnemar(before, after) if right_or_wrong else None
+    else:
+        detectable = detectable_by_interval(change)
+    found["detectable_drop"] = detectable if math.isfinite(detectable) else None
+    if more:
+        fp32, quantized, change = _judge(more[0], *_parts(samples, task.metrics, more[0]))
+        values = (more[0].name, fp32, quantized, change.value, change.low, change.high)
+        names = ("metric", "fp32", "quantized", "change", "change_low", "change_high")
+        found |= {f"secondary_{name}": value for name, value in zip(names, values, strict=True)}
+    return found
+
+
+def _judge(metric: Metric, before: Parts, after: Parts) -> tuple[float, float, Change]:
+    """The metric of both executions, and its change with the paired interval."""
+    value = metric.value
+    if value is None:
+        return float(before.mean()), float(after.mean()), paired_change(before, after)
+    change = bootstrap(lambda drawn: value(after[drawn]) - value(before[drawn]), len(before))
+    return value(before), value(after), change
+
+
+def _parts(samples: pd.DataFrame, metrics: tuple[Metric, ...], metric: Metric) -> tuple[Parts, Parts]:
+    """What the labelled samples contribute to a metric, in both executions: float64 [n] or [n, k] each."""
+    names = _columns(metrics, metric)
+    labelled = samples[samples[f"fp32{names[0]}"].notna()]
+    if labelled.empty:
+        raise UserError("none of the evaluated samples has a label: raise limit")
+    both = [labelled[[execution + name for name in names]].to_numpy(np.float64) for execution in ("fp32", "quantized")]
+    before, after = both if metric.columns else (part[:, 0] for part in both)
+    return before, after
+
+
+def _columns(metrics: tuple[Metric, ...], metric: Metric) -> list[str]:
+    """What is behind `fp32` and `quantized` in the names of a metric's columns."""
+    if metric.columns:
+        return [f"_{column}" for column in metric.columns]
+    return ["" if metric is metrics[0] else f"_{metric.name}"]
+
+
+def _share_of_equal(samples: pd.DataFrame) -> float:
+    return float((samples.fp32_prediction == samples.quantized_prediction).mean())
+
+
+def _energy(inputs: Inputs, outputs: Tensor) -> NDArray[np.float64]:
+    """The sum of squares of each sample's outputs [items, ...]."""
+    items = outputs.double().flatten(1).square().sum(1).numpy()
+    return np.array([items[owned].sum() for owned in inputs.owned])
+
+
+def _written(target: Any) -> Any:
+    """A target as a cell of a table: several right answers are a JSON list."""
+    return json.dumps(target, ensure_ascii=False) if isinstance(target, list | tuple) else target

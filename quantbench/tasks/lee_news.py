@@ -1,0 +1,77 @@
+"""How alike are two news texts? All 1,225 pairs of 50 texts, judged by people (Lee, Pincombe and Welsh 2005).
+
+"An empirical evaluation of models of text document similarity", CogSci 2005. 300 other texts of the same kind
+calibrate. The pairs share 50 texts, so they are not independent of each other: intervals that draw pairs again are
+narrower than those over new texts would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from quantbench.assets import fetch
+from quantbench.errors import UserError
+from quantbench.tasks.classification import draw
+from quantbench.tasks.task import Metric, Sample, Task
+from quantbench.tasks.text import reading
+
+TEXTS, BACKGROUND = 50, 300
+
+
+def load(*, calibration_samples: int = 128, seed: int = 0) -> Task:
+    """The task: all pairs, judged by correlation with people, calibrated by other texts that `seed` draws.
+
+    A sample reads as a pair of str (to calibrate: one str), its target is the similarity from 0 to 1; an answer is the
+    network's similarity, a float. Raises UserError if the data cannot be had or are damaged.
+    """
+    folder = fetch("lee_news")
+    texts = _lines(folder / "lee.cor", TEXTS)
+    background = _lines(folder / "lee_background.cor", BACKGROUND)
+    judged = np.loadtxt(folder / "similarities0-1.txt")
+    chosen = draw(len(background), calibration_samples, seed, "texts in lee_background.cor")
+    return Task(
+        name="lee_news",
+        metrics=(PEARSON, SPEARMAN),
+        calibration=[Sample(f"background/{i:03d}", reading(background[i]), None) for i in chosen],
+        evaluation=[
+            Sample(f"{i:02d}-{j:02d}", reading((texts[i], texts[j])), float(judged[i, j]))
+            for i, j in combinations(range(TEXTS), 2)
+        ],
+        predict=None,
+    )
+
+
+def with_targets(answers: Sequence[Any], targets: Sequence[Any]) -> NDArray[np.float64]:
+    """Answers beside targets, float64 [n, 2]; NaN where the target is None."""
+    known = [np.nan if target is None else float(target) for target in targets]
+    return np.column_stack([np.asarray(answers, np.float64), known])
+
+
+def pearson(parts: NDArray[np.float64]) -> float:
+    """Pearson's correlation of the two columns of [n, 2], in percent; 0 where one of them is constant."""
+    x, y = (parts - parts.mean(0)).T
+    norm = float(np.sqrt((x @ x) * (y @ y)))
+    return 100.0 * float(x @ y) / norm if norm else 0.0
+
+
+def spearman(parts: NDArray[np.float64]) -> float:
+    """Spearman's rank correlation of the two columns of [n, 2], in percent; equal values share their mean rank."""
+    return pearson(rankdata(parts, axis=0))
+
+
+PEARSON = Metric("pearson", with_targets, pearson, ("similarity", "human"))
+SPEARMAN = Metric("spearman", with_targets, spearman, ("similarity", "human"))
+
+
+def _lines(path: Path, count: int) -> list[str]:
+    lines = path.read_text(encoding="latin-1").strip().split("\n")
+    if len(lines) != count:
+        raise UserError(f"{path} holds {len(lines)} texts instead of {count}")
+    return lines

@@ -1,0 +1,145 @@
+"""SQuAD v1.1 (Rajpurkar et al. 2016): where in a paragraph is the answer? EM and F1 of 10,570 questions."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantbench.errors import UserError
+from quantbench.hub import Absent, folder_of
+from quantbench.tasks.classification import draw
+from quantbench.tasks.task import Metric, Sample, Task
+from quantbench.tasks.text import reading
+
+HUB = "rajpurkar/squad"
+DEV, TRAIN = "dev-v1.1.json", "train-v1.1.json"
+_HELD_BACK = 8  # where there is no training file, one paragraph in so many of the dev file calibrates
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question on a paragraph with the answers that people gave."""
+
+    id: str
+    question: str
+    paragraph: str
+    answers: tuple[str, ...]
+
+
+def load(*, calibration_samples: int = 128, seed: int = 0, path: str | os.PathLike[str] | None = None) -> Task:
+    """The task: the questions of the dev set, calibrated by one question each of training paragraphs that `seed` draws.
+
+    `path` is a dev-v1.1.json, or a folder with it; train-v1.1.json is taken from beside it. Where that is missing, one
+    paragraph in 8 of the dev file calibrates and its questions are not evaluated. Without `path` the data come through
+    the package datasets, from its cache or the hub.
+
+    A sample reads as a pair of str (question, paragraph), its target is a list of answers; an answer is a str.
+    Raises UserError if the data cannot be had, are not SQuAD v1.1, or hold too few paragraphs.
+    """
+    training, dev = _from_hub() if path is None else _from_files(Path(path).expanduser())
+    paragraphs = _by_paragraph(training)
+    chosen = draw(len(paragraphs), calibration_samples, seed, "paragraphs that may calibrate")
+    return Task(
+        name="squad",
+        metrics=(F1, EXACT_MATCH),
+        calibration=[_sample(paragraphs[i]) for i in chosen],
+        evaluation=[_sample(question) for question in dev],
+        predict=list,
+    )
+
+
+def f1(answers: Sequence[Any], targets: Sequence[Any]) -> NDArray[np.float64]:
+    """The F1 of the words of each answer with the best fitting of its targets, in points: float64 [n]."""
+    return _official(answers, targets, "f1")
+
+
+def exact_match(answers: Sequence[Any], targets: Sequence[Any]) -> NDArray[np.float64]:
+    """100 where an answer is one of its targets but for case, punctuation and articles, else 0: float64 [n]."""
+    return _official(answers, targets, "exact_match")
+
+
+F1 = Metric("f1", f1)
+EXACT_MATCH = Metric("exact_match", exact_match)
+
+
+def _official(answers: Sequence[Any], targets: Sequence[Any], metric: str) -> NDArray[np.float64]:
+    """The official metric of each question alone; that of a set is the mean."""
+    return np.array([_scored(str(a), tuple(t))[metric] for a, t in zip(answers, targets, strict=True)])
+
+
+@lru_cache(maxsize=1 << 16)
+def _scored(answer: str, targets: tuple[str, ...]) -> Mapping[str, float]:
+    from torchmetrics.functional.text import squad
+
+    prediction = {"prediction_text": answer, "id": ""}
+    truth: dict[str, Any] = {"answers": {"answer_start": [0] * len(targets), "text": list(targets)}, "id": ""}
+    return {name: float(value) for name, value in squad([prediction], [truth]).items()}
+
+
+def _from_files(path: Path) -> tuple[list[Question], list[Question]]:
+    """The questions that may calibrate and those that are evaluated."""
+    file = path / DEV if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"task.path={path}: there is no {DEV}; give the file or its folder")
+    dev, beside = list(read(file)), file.with_name(TRAIN)
+    if beside.is_file() and beside != file:
+        return list(read(beside)), dev
+    held_back = set(list(dict.fromkeys(question.paragraph for question in dev))[_HELD_BACK - 1 :: _HELD_BACK])
+    return (
+        [question for question in dev if question.paragraph in held_back],
+        [question for question in dev if question.paragraph not in held_back],
+    )
+
+
+def read(path: Path) -> Iterator[Question]:
+    """The questions of a file in SQuAD's JSON format. Raises UserError if it is not one, or is of SQuAD 2.0."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for article in content["data"]:
+            for paragraph in article["paragraphs"]:
+                for asked in paragraph["qas"]:
+                    answers = tuple(str(answer["text"]) for answer in asked["answers"])
+                    if not answers:
+                        raise UserError(f"{path}: question {asked['id']} has no answer: SQuAD v1.1 is needed, not 2.0")
+                    yield Question(str(asked["id"]), str(asked["question"]), str(paragraph["context"]), answers)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is not a file of SQuAD v1.1 ({type(error).__name__}: {error})") from error
+
+
+def _from_hub() -> tuple[list[Question], list[Question]]:
+    from datasets import load_dataset
+
+    try:
+        folder = folder_of(HUB, ("plain_text/*.parquet",), "dataset")
+    except Absent as error:
+        raise UserError(
+            f"the task squad needs the data set {HUB}, which is not in the hub's cache and cannot be downloaded "
+            f"({error}): give task.path=FILE, a {DEV}, with {TRAIN} beside it if you have it"
+        ) from error
+    files = {split: str(folder / f"plain_text/{split}-*.parquet") for split in ("train", "validation")}
+    splits = load_dataset("parquet", data_files=files)
+
+    def questions(split: str) -> list[Question]:
+        return [
+            Question(row["id"], row["question"], row["context"], tuple(row["answers"]["text"])) for row in splits[split]
+        ]
+
+    return questions("train"), questions("validation")
+
+
+def _by_paragraph(questions: Sequence[Question]) -> list[Question]:
+    """The first question of each paragraph."""
+    return list({question.paragraph: question for question in reversed(questions)}.values())[::-1]
+
+
+def _sample(question: Question) -> Sample:
+    content = "\0".join((question.question, question.paragraph, *question.answers))
+    return Sample(question.id, reading((question.question, question.paragraph)), list(question.answers), content)

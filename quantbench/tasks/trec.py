@@ -1,0 +1,58 @@
+"""TREC questions in six classes (Li and Roth 2002, "Learning question classifiers"): 5,452 to train, 500 to test."""
+
+from __future__ import annotations
+
+import csv
+from functools import lru_cache
+
+from quantbench.assets import fetch
+from quantbench.errors import UserError
+from quantbench.tasks.classification import ACCURACY, draw, predicted_class
+from quantbench.tasks.task import Sample, Task
+from quantbench.tasks.text import reading
+
+CLASSES = ("description", "entity", "abbreviation", "human", "number", "location")
+"""What is asked for, in the order of the class indices."""
+
+_TRAIN, _TEST = 5452, 500
+
+
+def load(*, calibration_samples: int = 256, seed: int = 0) -> Task:
+    """The task: the official 500 test questions, calibrated by training questions that `seed` draws.
+
+    A sample reads as a str, its target is the class index. Raises UserError if the data cannot be had or are damaged.
+    """
+    training, test = training_questions(), test_questions()
+    chosen = draw(len(training), calibration_samples, seed, "training questions")
+    return Task(
+        name="trec",
+        metrics=(ACCURACY,),
+        calibration=[_sample(f"train/{i:04d}", *training[i]) for i in chosen],
+        evaluation=[_sample(f"test/{i:03d}", *question) for i, question in enumerate(test)],
+        predict=predicted_class,
+    )
+
+
+def training_questions() -> list[tuple[str, int]]:
+    """The training questions with their classes, less those that the test asks too (11 questions of the test do)."""
+    asked = {question for question, _ in test_questions()}
+    return [(question, target) for question, target in _rows()[:_TRAIN] if question not in asked]
+
+
+def test_questions() -> list[tuple[str, int]]:
+    """The official test questions with their classes."""
+    return _rows()[_TRAIN:]
+
+
+@lru_cache(maxsize=1)
+def _rows() -> list[tuple[str, int]]:
+    path = fetch("trec") / "trec.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [(row["text"], int(row["label-coarse"])) for row in csv.DictReader(file)]
+    if len(rows) != _TRAIN + _TEST:
+        raise UserError(f"{path} holds {len(rows)} questions instead of {_TRAIN + _TEST}")
+    return rows
+
+
+def _sample(name: str, question: str, target: int) -> Sample:
+    return Sample(name, reading(question), target)
