@@ -84,6 +84,8 @@ def cell_from_config(config: Mapping[str, Any], cuda_available: bool) -> Cell:
     for group in ("model", "task", "calib", "method", "backend", "suite"):
         if "name" not in config[group]:
             raise UserError(f"{group}.name is missing: write `name: ...` into the file of this {group}")
+    if config["model"]["name"] is None:
+        raise UserError("model.name is missing: give a hub id, or a folder as save_pretrained writes it")
     _check_labels(config["model"], config["task"])
     _boolean(config, "force")
     _choice(config, "retry", (None, "failed"))

@@ -17,6 +17,17 @@ GROUPS = find_groups([conf_folder()])
 CHOICES = [(group, choice) for group, choices in GROUPS.items() for choice in choices]
 
 
+TASKS = {
+    "bert_base": "squad",
+    "bert_large": "squad",
+    "hf": "synthetic",
+    "minilm_sentiment": "movie_sentences",
+    "minilm_similarity": "lee_news",
+    "minilm_trec": "trec",
+    "mpnet_similarity": "lee_news",
+}
+
+
 def compose(*arguments: str):
     return compose_checked(parse_arguments(arguments)).config
 
@@ -37,6 +48,8 @@ def test_every_file_composes_and_describes_itself(group, choice):
     if choice.startswith("percentile_"):
         digits = choice.removeprefix("percentile_").replace("_", ".")
         assert (config.calib.name, config.calib.percentile) == ("percentile", float(digits))
+    elif (group, choice) == ("model", "hf"):
+        assert config.model.name is None
     elif group != "granularity":
         assert config[group].name == choice
 
@@ -59,7 +72,7 @@ def test_defaults():
 
 @pytest.mark.parametrize("model", GROUPS["model"])
 def test_a_model_chooses_its_task_and_the_command_line_wins(model):
-    expected = "fashion_mnist" if model.endswith("_fashion") else "imagenet"
+    expected = "fashion_mnist" if model.endswith("_fashion") else TASKS.get(model, "imagenet")
     if model.startswith("efficientnet_lite"):
         expected = "imagenet_photos"
     if yaml.safe_load(GROUPS["model"][model].read_text())["family"] == "unsupported":

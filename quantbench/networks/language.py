@@ -34,7 +34,7 @@ class Head:
 def load(
     *,
     name: str,
-    head: str,
+    head: str | None,
     weights: str = "hub",
     seed: int = 0,
     hub: str | None = None,
@@ -53,7 +53,7 @@ def load(
     start every `stride` tokens. Raises UserError if the weights cannot be had or do not fit.
     """
     if head not in HEADS:
-        raise UserError(f"model.head={head}: must be one of {', '.join(HEADS)}")
+        raise UserError(f"model.head={head or 'null'}: must be one of {', '.join(HEADS)}")
     source = Source(name, weights, seed, hub or name, path, asset, architecture, classes)
     opened = open_source(source)
     module = build(opened, HEADS[head].auto_class)

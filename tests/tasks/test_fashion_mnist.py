@@ -27,7 +27,7 @@ def test_normalize():
 
 def test_the_task():
     task = tasks.load({"name": "fashion_mnist", "calibration_samples": 50, "seed": 3})
-    assert (task.name, task.metric, len(task.evaluation), len(task.calibration)) == (
+    assert (task.name, task.metrics[0].name, len(task.evaluation), len(task.calibration)) == (
         "fashion_mnist",
         "top1",
         10_000,
