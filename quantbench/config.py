@@ -95,13 +95,22 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
     name = arguments.config_name or CONFIG_NAME
     with _hydra(arguments.config_dir):
         overrides = _parse_overrides(arguments.overrides)
-        config, variant = _first_possible(name, overrides)
+        mismatch: Mismatch | None = None
+        try:
+            config, variant = _first_possible(name, overrides)
+        except Mismatch as error:
+            # A sweep in a file may make the choices that have the key.
+            mismatch = error
+            config, variant = _first_possible(name, _present(name, overrides))
         _refuse_new_roots(name, variant)
         _refuse_missing_launcher(config.hydra.runtime.choices["hydra/launcher"])
         multirun = bool(arguments.multirun) or config.hydra.mode == RunMode.MULTIRUN
+        only_shown = bool(arguments.cfg or arguments.info)
         swept = next((override.input_line for override in overrides if override.is_sweep_override()), None)
         if swept and not multirun:
-            raise UserError(f"{swept} is a sweep: {'give one value' if arguments.cfg or arguments.info else 'add -m'}")
+            raise UserError(f"{swept} is a sweep: {'give one value' if only_shown else 'add -m'}")
+        if mismatch and (only_shown or not multirun):
+            raise mismatch
         params: dict[str, str] = {}
         if multirun:
             # A sweep may stand in a YAML file too; the command line wins there.
@@ -206,6 +215,13 @@ def _first_possible(name: str, overrides: Sequence[Override]) -> tuple[DictConfi
     return possible[0]
 
 
+def _present(name: str, overrides: Sequence[Override]) -> list[Override]:
+    """The overrides without those of keys that the first choices do not have."""
+    first = next(_variants(overrides))
+    absent = {override.key_or_group for override in _absent(first, _known(name, first))}
+    return [override for override in overrides if override.key_or_group not in absent]
+
+
 def _lines(overrides: Sequence[Override]) -> list[str]:
     return [override.input_line or "" for override in overrides]
 
@@ -263,7 +279,6 @@ def diagnose(name: str, texts: Sequence[str], error: Exception) -> UserError:
 
 def _diagnose(name: str, overrides: Sequence[Override]) -> UserError | None:
     """What is wrong with the overrides, if it is a name that does not exist or one that others rule out."""
-    from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
 
     groups = [override for override in overrides if _choices(override.key_or_group)]
@@ -274,30 +289,42 @@ def _diagnose(name: str, overrides: Sequence[Override]) -> UserError | None:
             if choice not in [*choices, "None"] and not override.is_delete():
                 return UserError(f"no {override.key_or_group} {choice}: {nearest(choice, choices)}")
     try:
-        known = set(_keys(compose(name, _lines(groups))))
+        known = _known(name, overrides)
     except Exception:  # a file is wrong, not a name: the first error says it
         return None
     roots = set(GlobalHydra.instance().config_loader().list_groups("")) - {"hydra"}
-    for override in overrides:
+    for override in _absent(overrides, known):
         key = override.key_or_group
-        if override in groups or override.is_add() or override.is_hydra_override() or key in known:
-            continue
-        if owners := _choices_with(name, key):
-            return Mismatch(f"no override {key}: only with {' or '.join(owners)}")
-        return UserError(f"no override {key}: {nearest(key, known | roots)}")
+        elsewhere = _keys_elsewhere(name, key.split(".")[0])
+        if key in elsewhere:
+            return Mismatch(f"no override {key}: only with {' or '.join(elsewhere[key])}")
+        return UserError(f"no override {key}: {nearest(key, known | roots | elsewhere.keys())}")
     return None
 
 
-def _choices_with(name: str, key: str) -> list[str]:
-    """The choices of the key's group that have the key, as calib=percentile has calib.percentile."""
+def _known(name: str, overrides: Sequence[Override]) -> set[str]:
+    """Every key that the configuration has with the choices among the overrides."""
     from hydra import compose
 
-    group = key.split(".")[0]
-    owners = []
+    return set(_keys(compose(name, _lines([o for o in overrides if _choices(o.key_or_group)]))))
+
+
+def _absent(overrides: Sequence[Override], known: set[str]) -> list[Override]:
+    """The overrides that need a key which is not known."""
+    free = [override for override in overrides if not (override.is_add() or override.is_hydra_override())]
+    return [o for o in free if o.key_or_group not in known and not _choices(o.key_or_group)]
+
+
+def _keys_elsewhere(name: str, group: str) -> dict[str, list[str]]:
+    """The keys below a group with the choices that have them: calib.percentile with calib=percentile."""
+    from hydra import compose
+
+    owners: dict[str, list[str]] = {}
     for choice in _choices(group):
         with suppress(Exception):  # a broken file owns nothing
-            if key in _keys(compose(name, [f"{group}={choice}"])):
-                owners.append(f"{group}={choice}")
+            for key in _keys(compose(name, [f"{group}={choice}"])):
+                if key.startswith(f"{group}."):
+                    owners.setdefault(key, []).append(f"{group}={choice}")
     return owners
 
 
