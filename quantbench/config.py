@@ -119,21 +119,24 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
             params = {str(key): _written(value) for key, value in listed.items()}
             overrides = _parse_overrides([f"{key}={value}" for key, value in params.items()]) + overrides
             config, _ = _first_possible(name, overrides)
-        handed_over = _for_jobs_only(arguments.overrides) if multirun else list(arguments.overrides)
+        handed_over = _for_jobs_only(name, arguments.overrides) if multirun else list(arguments.overrides)
     wanted = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     return Composed(wanted, multirun, params, handed_over)
 
 
-def _for_jobs_only(texts: Sequence[str]) -> list[str]:
-    """The overrides of a sweep, those below a group as sweeps over one value.
+def _for_jobs_only(name: str, texts: Sequence[str]) -> list[str]:
+    """The overrides of a sweep, some of those below a group as sweeps over one value.
 
     Hydra composes a configuration of its own before it sweeps, with the default choices and all overrides that are no
-    sweeps; a key that only some of the swept choices have would stop it there.
+    sweeps; a key that only some of the swept choices have, or have not, would stop it there.
     """
+    overrides = _parse_overrides(texts)
+    plain = [override for override in overrides if not override.is_sweep_override()]
+    absent = [override.key_or_group for override in _absent(plain, _known(name, plain))]
     handed_over = []
-    for text, override in zip(texts, _parse_overrides(texts), strict=True):
-        plain = not (override.is_sweep_override() or override.is_hydra_override() or override.is_delete())
-        if plain and "." in override.key_or_group:
+    for text, override in zip(texts, overrides, strict=True):
+        key, added = override.key_or_group, override.is_add() and not override.is_hydra_override()
+        if override in plain and not override.is_delete() and "." in key and (added or key in absent):
             text = f"{override.get_key_element()}=choice({override.get_value_element_as_str()})"
         handed_over.append(text)
     return handed_over

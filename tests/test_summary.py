@@ -96,6 +96,14 @@ def test_combinations_that_do_not_go_together_are_left_out_with_their_reason(fol
     ]
 
 
+def test_an_experiment_takes_a_key_that_only_its_networks_task_has(folder, capsys):
+    suite = ("suite=paper", "suite.models='resnet18,mobilenet_v2'", "model.weights=random")
+    assert cli.main(["run", "experiment=table4", *suite, "task.path=/nowhere/imagenet"]) == 2
+    captured = capsys.readouterr()
+    assert {row["model"]: row["status"] for row in rows()} == {"resnet18": "failed", "mobilenet_v2": "failed"}
+    assert "/nowhere/imagenet/val: give task.path=FOLDER" in captured.err
+
+
 def test_options_stand_where_the_user_likes_and_no_measured_cell_is_an_error(folder, capsys):
     assert cli.main(["run", "model=jasper,bert_large", "task.path='/data/my photos'", "-m"]) == 2
     captured = capsys.readouterr()
