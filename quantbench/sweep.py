@@ -6,7 +6,6 @@ the other, so that a process loads it once.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -59,7 +58,7 @@ def plan(
             elif cell.hash not in seen:
                 jobs.setdefault(cell.shared, []).append(list(overrides))
             seen.add(cell.hash)
-    return Plan([job for group in jobs.values() for job in group], list(_distinct(entries)))
+    return Plan([job for group in jobs.values() for job in group], entries)
 
 
 def _check_folder(settings: dict[str, Any], results: Path) -> None:
@@ -110,12 +109,3 @@ def progress_line(row: Row) -> str:
     """A finished cell in a line: its figures, or what became of it."""
     said = row.status if row.status != "ok" else f"{row.fp32:.2f} -> {row.quantized:.2f}, {row.seconds:.1f} s"
     return f"{row.model}, {recipe(row)}: {said}"
-
-
-def _distinct(entries: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    said = set()
-    for entry in entries:
-        text = json.dumps(entry, sort_keys=True)
-        if text not in said:
-            said.add(text)
-            yield entry

@@ -198,6 +198,15 @@ def test_a_narrow_terminal_cuts_nothing(folder, capsys, monkeypatch, columns):
     assert "fp32 100.00, quantized 88.25, change -11.75 (-12.50 to -11.00), agreement 90.00 %, 12.3 s" in words
 
 
+def test_what_several_combinations_have_in_common_is_said_once(folder, capsys):
+    store.write_record(folder, Record(ROW))
+    for entry in ({"dropped": "this"}, {"cell": "abc"}, {"dropped": "this"}, {"invalid": "that"}, {"invalid": "that"}):
+        store.note_in_run(folder, "r", entry)
+    assert print_summary(folder, "r") == 2
+    captured = capsys.readouterr()
+    assert captured.out.count("left out: this") == 1 and captured.err == "quantbench: that\n"
+
+
 def test_a_recipe_names_all_that_differs_from_the_default():
     assert recipe(replace(ROW, calib="max", percentile=None, fold_bn=False)) == "w8 per_channel, a8 max"
     other = replace(ROW, activation_bits=None, mapping="affine", skip_layers="conv1 fc", seed=2, fold_bn=False)
