@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from quantbench.errors import Mismatch, UserError
+from quantbench.override import spelled
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -114,9 +115,7 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
         params: dict[str, str] = {}
         if multirun:
             # A sweep may stand in a YAML file too; the command line wins there.
-            listed = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create(), resolve=True)
-            assert isinstance(listed, dict)
-            params = {str(key): _written(value) for key, value in listed.items()}
+            params = file_sweep(config)
             overrides = _parse_overrides([f"{key}={value}" for key, value in params.items()]) + overrides
             config, _ = _first_possible(name, overrides)
         handed_over = _for_jobs_only(name, arguments.overrides) if multirun else list(arguments.overrides)
@@ -151,9 +150,13 @@ def _refuse_missing_launcher(name: str) -> None:
         raise UserError(f"hydra/launcher={name} needs {package}: pip install 'quantbench[{extra}]'") from error
 
 
-def _written(value: object) -> str:
-    """A value of YAML as an override spells it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def file_sweep(config: DictConfig) -> dict[str, str]:
+    """What the files behind a configuration sweep over, as overrides spell it; a text is in their grammar already."""
+    from omegaconf import OmegaConf
+
+    listed = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create(), resolve=True)
+    assert isinstance(listed, dict)
+    return {str(key): value if isinstance(value, str) else spelled(value) for key, value in listed.items()}
 
 
 def _parse_overrides(texts: Sequence[str]) -> list[Override]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from quantbench import cli, console
+from quantbench import cli, console, summary
 from quantbench.commands import inspect as inspect_command
 from quantbench.commands.assets import readable_size
 from quantbench.errors import UserError
@@ -43,7 +43,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Jobs]:
         return result.summary_code
 
     monkeypatch.setitem(sys.modules, "quantbench.runner", types.SimpleNamespace(run_job=run_job))
-    monkeypatch.setitem(sys.modules, "quantbench.summary", types.SimpleNamespace(print_summary=print_summary))
+    monkeypatch.setattr(summary, "print_summary", print_summary)
     monkeypatch.chdir(tmp_path)
     yield result
 
@@ -123,6 +123,9 @@ def test_run_sweeps_what_a_file_lists(jobs, tmp_path, capsys):
     (tmp_path / "experiment" / "mine.yaml").write_text(text.format("max,mse"))
     assert cli.main(["run", "--config-dir", ".", "experiment=mine"]) == 0
     assert [job[2] for job in jobs.seen] == ["max", "mse"]
+    (tmp_path / "experiment" / "mine.yaml").write_text(text.format("mse\n      limit: null\n      fold_bn: true"))
+    assert cli.main(["run", "--config-dir", ".", "experiment=mine"]) == 0
+    assert [job[2] for job in jobs.seen[2:]] == ["mse"]  # limit=None would be invalid
     (tmp_path / "experiment" / "mine.yaml").write_text(text.format("max,entrpy"))
     assert "did you mean entropy?" in refused(capsys, "run", "--config-dir", ".", "experiment=mine")
 

@@ -105,6 +105,24 @@ def test_a_key_that_only_the_swept_networks_task_has():
     assert (some.config.calib.name, some.config.calib.percentile) == ("percentile", 99.5)
 
 
+def test_values_of_a_files_sweep_are_those_of_yaml(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    params = "limit: null\n      fold_bn: true\n      seed: 1,2\n      skip_layers: [conv1, 'a b']\n      retry: ~"
+    text = f"# @package _global_\nlimit: 5\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      {params}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    composed = compose_checked(parse_arguments(["--config-dir", str(tmp_path), "experiment=mine"]))
+    assert composed.params == {
+        "limit": "null",
+        "fold_bn": "true",
+        "seed": "1,2",
+        "skip_layers": "[conv1,'a b']",
+        "retry": "null",
+    }
+    config = composed.config
+    assert (config.limit, config.fold_bn, config.seed, config.retry) == (None, True, 1, None)
+    assert config.skip_layers == ["conv1", "a b"]
+
+
 def test_a_sweep_gives_the_first_configuration():
     composed = compose_checked(parse_arguments(["-m", "weight_bits=4,8", "calib=choice(mse,max)"]))
     assert composed.multirun
