@@ -15,6 +15,7 @@ from quantbench.report.published import published
 from quantbench.report.results import Results
 from quantbench.report.selection import Network, networks
 from quantbench.report.table import MISSING, Item, Table
+from quantbench.stats import wilson
 
 SHARES_OF_RIGHT_ANSWERS = ("top1", "top5")
 
@@ -82,7 +83,7 @@ def _baseline_row(network: Network, row: Row | None) -> tuple[Item, ...]:
         return (*head, *[items.text("")] * 2, items.text(status), *[items.text("")] * 2, beside, items.text(status))
     low = high = None
     if row.metric in SHARES_OF_RIGHT_ANSWERS and row.samples:
-        low, high = items.wilson(row.fp32, row.samples)
+        low, high = wilson(row.fp32, row.samples)
     return (
         *head,
         items.text(row.metric),

@@ -180,12 +180,6 @@ def test_table_2_has_the_sampling_interval_and_the_published_fp32():
     assert texts(made)[0][4:] == ["90.00", MISSING, MISSING, MISSING, MISSING]
 
 
-def test_wilson_with_few_samples():
-    # 18 of 20 right: Wilson's interval is 69.90 to 97.21.
-    made = table(results(row(85.0, fp32=90.0, samples=20)), "table2")
-    assert texts(made)[0][5:7] == ["69.90", "97.21"]
-
-
 def test_an_fp32_that_is_off_is_flagged_wherever_it_stands():
     found = results(row(70.0, fp32=70.0))
     assert [item.text for item in column(table(found, "table2"), "baseline")] == ["off"]
