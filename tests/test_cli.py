@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from shared import refused
 
 from quantbench import cli, console, summary
 from quantbench.commands import inspect as inspect_command
@@ -46,16 +47,6 @@ def jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Jobs]:
     monkeypatch.setattr(summary, "print_summary", print_summary)
     monkeypatch.chdir(tmp_path)
     yield result
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line with which the command refuses."""
-    assert cli.main(list(arguments)) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("quantbench: ")
-    assert captured.err.count("\n") == 1, captured.err
-    return captured.err
 
 
 def test_help_is_quick_and_imports_nothing_heavy():
