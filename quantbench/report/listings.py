@@ -9,7 +9,7 @@ from typing import Any
 from quantbench.record import Row
 from quantbench.report import items
 from quantbench.report.results import Results
-from quantbench.report.selection import Network, labels_of_cells, measured
+from quantbench.report.selection import NetworkRows, labels_of_cells, measured
 from quantbench.report.table import Item, Table
 from quantbench.stats import repeats
 from quantbench.summary import recipe
@@ -17,7 +17,7 @@ from quantbench.summary import recipe
 PASSES = ("fp32", "calibration", "quantized")
 
 
-def repeated(found: Sequence[Network]) -> Table:
+def repeated(found: Sequence[NetworkRows]) -> Table:
     """The spread of recipes that were measured with several seeds, and so several calibration subsets."""
     groups: dict[tuple[str, ...], dict[tuple[int, int], Row]] = {}
     for network in found:
@@ -82,7 +82,7 @@ def _spread(network: str, scheme: str, runs: Sequence[Row]) -> tuple[Item, ...]:
     )
 
 
-def failures(results: Results, found: Sequence[Network]) -> Table:
+def failures(results: Results, found: Sequence[NetworkRows]) -> Table:
     """Every cell without figures; those of one network with the same error are one line."""
     labels = labels_of_cells(found)
     groups: dict[tuple[str, str, str], list[Row]] = {}
@@ -109,7 +109,7 @@ def failures(results: Results, found: Sequence[Network]) -> Table:
     )
 
 
-def every_cell(results: Results, found: Sequence[Network]) -> Table:
+def every_cell(results: Results, found: Sequence[NetworkRows]) -> Table:
     """Every cell with the command that measures it again."""
     labels = labels_of_cells(found)
     return Table(
