@@ -11,12 +11,12 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from quantbench.errors import Mismatch, UserError
 from quantbench.override import spelled
+from quantbench.packages import version_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -144,10 +144,8 @@ def _for_jobs_only(name: str, texts: Sequence[str]) -> list[str]:
 def _refuse_missing_launcher(name: str) -> None:
     """Refuses a launcher whose package is missing: our file of it can be composed all the same."""
     package, extra = LAUNCHERS.get(name, ("", ""))
-    try:
-        version(package or "hydra-core")
-    except PackageNotFoundError as error:
-        raise UserError(f"hydra/launcher={name} needs {package}: pip install 'quantbench[{extra}]'") from error
+    if package and version_of(package) is None:
+        raise UserError(f"hydra/launcher={name} needs {package}: pip install 'quantbench[{extra}]'")
 
 
 def file_sweep(config: DictConfig) -> dict[str, str]:
