@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from quantbench.record import Row
+from quantbench.record import Row, grouped
 from quantbench.report.baseline import Baseline, check_baseline, configured
 from quantbench.report.published import Counterpart, counterparts
 from quantbench.report.results import Results
@@ -85,9 +85,7 @@ def measured(row: Row) -> bool:
 
 def networks(results: Results) -> list[NetworkRows]:
     """The networks of the results, in the order of the paper's tables; those that it does not have come last."""
-    groups: dict[Identity, list[Row]] = {}
-    for row in results.rows:
-        groups.setdefault(_identity(results, row), []).append(row)
+    groups = grouped(results.rows, lambda row: _identity(results, row))
     _join_unknown(groups)
     found = [
         NetworkRows(_label(identity, groups), identity[0], identity[1], tuple(rows), results.details)
