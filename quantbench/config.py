@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from quantbench.errors import Mismatch, UserError
+from quantbench.keys import choices_of, keys_elsewhere, known_keys, lacking, lines_of
 from quantbench.override import spelled
 from quantbench.packages import version_of
 
@@ -131,7 +132,7 @@ def _for_jobs_only(name: str, texts: Sequence[str]) -> list[str]:
     """
     overrides = _parse_overrides(texts)
     plain = [override for override in overrides if not override.is_sweep_override()]
-    absent = [override.key_or_group for override in _absent(plain, _known(name, plain))]
+    absent = [override.key_or_group for override in lacking(plain, known_keys(name, plain))]
     handed_over = []
     for text, override in zip(texts, overrides, strict=True):
         key, added = override.key_or_group, override.is_add() and not override.is_hydra_override()
@@ -222,12 +223,8 @@ def _first_possible(name: str, overrides: Sequence[Override]) -> tuple[DictConfi
 def _present(name: str, overrides: Sequence[Override]) -> list[Override]:
     """The overrides without those of keys that the first choices do not have."""
     first = next(_variants(overrides))
-    absent = {override.key_or_group for override in _absent(first, _known(name, first))}
+    absent = {override.key_or_group for override in lacking(first, known_keys(name, first))}
     return [override for override in overrides if override.key_or_group not in absent]
-
-
-def _lines(overrides: Sequence[Override]) -> list[str]:
-    return [override.input_line or "" for override in overrides]
 
 
 def _values(override: Override) -> list[Override]:
@@ -248,7 +245,7 @@ def _compose(name: str, overrides: Sequence[Override]) -> DictConfig:
     from omegaconf import OmegaConf
 
     try:
-        config = compose(name, _lines(overrides), return_hydra_config=True)
+        config = compose(name, lines_of(overrides), return_hydra_config=True)
     except Exception as error:  # Hydra, OmegaConf, YAML and the file system each have errors of their own
         raise _diagnose(name, overrides) or UserError(one_line(error)) from error
     for group, choice in config.hydra.runtime.choices.items():
@@ -257,17 +254,10 @@ def _compose(name: str, overrides: Sequence[Override]) -> DictConfig:
     return config
 
 
-def _choices(group: str) -> list[str]:
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.object_type import ObjectType
-
-    return GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
-
-
 def _refuse_new_roots(name: str, overrides: Sequence[Override]) -> None:
     """Refuses +key=value where nothing would ever read the key. Below an existing key, +model.key=value is fine."""
     added = [o for o in overrides if o.is_add() or o.is_force_add()]
-    added = [o for o in added if not o.is_hydra_override() and not _choices(o.key_or_group)]
+    added = [o for o in added if not o.is_hydra_override() and not choices_of(o.key_or_group)]
     if not added:
         return
     roots = {str(key) for key in _compose(name, [override for override in overrides if override not in added])}
@@ -285,57 +275,22 @@ def _diagnose(name: str, overrides: Sequence[Override]) -> UserError | None:
     """What is wrong with the overrides, if it is a name that does not exist or one that others rule out."""
     from hydra.core.global_hydra import GlobalHydra
 
-    groups = [override for override in overrides if _choices(override.key_or_group)]
+    groups = [override for override in overrides if choices_of(override.key_or_group)]
     for override in groups:
-        value, choices = override.value(), _choices(override.key_or_group)
+        value, choices = override.value(), choices_of(override.key_or_group)
         chosen: list[Any] = value if isinstance(value, list) else [value]
         for choice in [str(item) for item in chosen]:
             if choice not in [*choices, "None"] and not override.is_delete():
                 return UserError(f"no {override.key_or_group} {choice}: {nearest(choice, choices)}")
     try:
-        known = _known(name, overrides)
+        known = known_keys(name, overrides)
     except Exception:  # a file is wrong, not a name: the first error says it
         return None
     roots = set(GlobalHydra.instance().config_loader().list_groups("")) - {"hydra"}
-    for override in _absent(overrides, known):
+    for override in lacking(overrides, known):
         key = override.key_or_group
-        elsewhere = _keys_elsewhere(name, key.split(".")[0])
+        elsewhere = keys_elsewhere(name, key.split(".")[0])
         if key in elsewhere:
             return Mismatch(f"no override {key}: only with {' or '.join(elsewhere[key])}")
         return UserError(f"no override {key}: {nearest(key, known | roots | elsewhere.keys())}")
     return None
-
-
-def _known(name: str, overrides: Sequence[Override]) -> set[str]:
-    """Every key that the configuration has with the choices among the overrides."""
-    from hydra import compose
-
-    return set(_keys(compose(name, _lines([o for o in overrides if _choices(o.key_or_group)]))))
-
-
-def _absent(overrides: Sequence[Override], known: set[str]) -> list[Override]:
-    """The overrides that need a key which is not known."""
-    free = [override for override in overrides if not (override.is_add() or override.is_hydra_override())]
-    return [o for o in free if o.key_or_group not in known and not _choices(o.key_or_group)]
-
-
-def _keys_elsewhere(name: str, group: str) -> dict[str, list[str]]:
-    """The keys below a group with the choices that have them: calib.percentile with calib=percentile."""
-    from hydra import compose
-
-    owners: dict[str, list[str]] = {}
-    for choice in _choices(group):
-        with suppress(Exception):  # a broken file owns nothing
-            for key in _keys(compose(name, [f"{group}={choice}"])):
-                if key.startswith(f"{group}."):
-                    owners.setdefault(key, []).append(f"{group}={choice}")
-    return owners
-
-
-def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    """The dotted name of every key."""
-    for key, child in config.items_ex(resolve=False):
-        name = prefix + str(key)
-        yield name
-        if hasattr(child, "items_ex"):
-            yield from _keys(child, f"{name}.")
