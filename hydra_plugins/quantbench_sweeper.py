@@ -20,12 +20,14 @@ class PlannedSweeper(BasicSweeper):
         import torch
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
+        from quantbench.config import file_sweep
         from quantbench.progress import track
         from quantbench.sweep import note, plan
 
         assert self.hydra_context is not None and self.config is not None and self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        listed = [f"{key}={value}" for key, value in file_sweep(self.config).items()]
+        overrides = parser.parse_overrides([*listed, *arguments])
         (combinations,) = self.split_arguments(overrides, None)
         results = Path(self.config.results_dir)
         tried = track(combinations, "planning", len(combinations))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,10 +12,10 @@ from hydra.core.hydra_config import HydraConfig
 
 from quantbench.config import CONFIG_NAME, conf_folder
 from quantbench.groups import defaults, find_groups
+from quantbench.override import spelled
 
 # Where a run writes and what it does with what is there: no part of a cell.
 LEFT_OUT = {"suite", "experiment", "results_dir", "force", "retry", "threads"}
-PLAIN = re.compile(r"[\w./:+-]+")
 
 
 def command_for(settings: Mapping[str, Any]) -> str:
@@ -61,23 +60,6 @@ def _load(file: Path) -> dict[str, Any]:
 def _differences(values: Mapping[str, Any], usual: Mapping[str, Any], prefix: str) -> Iterator[str]:
     for key, value in values.items():
         if key not in usual:
-            yield f"++{prefix}{key}={_written(value)}"
+            yield f"++{prefix}{key}={spelled(value)}"
         elif value != usual[key]:
-            yield f"{prefix}{key}={_written(value)}"
-
-
-def _written(value: Any) -> str:
-    """A value as an override spells it (Hydra's override grammar: quotes around what is no plain word)."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return f"[{','.join(_written(item) for item in value)}]"
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{_written(item)}' for key, item in value.items())}}}"
-    text = str(value)
-    if not isinstance(value, str) or PLAIN.fullmatch(text):
-        return text
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+            yield f"{prefix}{key}={spelled(value)}"

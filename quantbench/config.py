@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from quantbench.errors import Mismatch, UserError
+from quantbench.keys import choices_of, keys_elsewhere, known_keys, lacking, lines_of
+from quantbench.override import spelled
+from quantbench.packages import version_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -95,36 +97,46 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
     name = arguments.config_name or CONFIG_NAME
     with _hydra(arguments.config_dir):
         overrides = _parse_overrides(arguments.overrides)
-        config, variant = _first_possible(name, overrides)
+        mismatch: Mismatch | None = None
+        try:
+            config, variant = _first_possible(name, overrides)
+        except Mismatch as error:
+            # A sweep in a file may make the choices that have the key.
+            mismatch = error
+            config, variant = _first_possible(name, _present(name, overrides))
         _refuse_new_roots(name, variant)
         _refuse_missing_launcher(config.hydra.runtime.choices["hydra/launcher"])
         multirun = bool(arguments.multirun) or config.hydra.mode == RunMode.MULTIRUN
+        only_shown = bool(arguments.cfg or arguments.info)
         swept = next((override.input_line for override in overrides if override.is_sweep_override()), None)
         if swept and not multirun:
-            raise UserError(f"{swept} is a sweep: {'give one value' if arguments.cfg or arguments.info else 'add -m'}")
+            raise UserError(f"{swept} is a sweep: {'give one value' if only_shown else 'add -m'}")
+        if mismatch and (only_shown or not multirun):
+            raise mismatch
         params: dict[str, str] = {}
         if multirun:
             # A sweep may stand in a YAML file too; the command line wins there.
-            listed = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create(), resolve=True)
-            assert isinstance(listed, dict)
-            params = {str(key): _written(value) for key, value in listed.items()}
+            params = file_sweep(config)
             overrides = _parse_overrides([f"{key}={value}" for key, value in params.items()]) + overrides
             config, _ = _first_possible(name, overrides)
-        handed_over = _for_jobs_only(arguments.overrides) if multirun else list(arguments.overrides)
+        handed_over = _for_jobs_only(name, arguments.overrides) if multirun else list(arguments.overrides)
     wanted = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     return Composed(wanted, multirun, params, handed_over)
 
 
-def _for_jobs_only(texts: Sequence[str]) -> list[str]:
-    """The overrides of a sweep, those below a group as sweeps over one value.
+def _for_jobs_only(name: str, texts: Sequence[str]) -> list[str]:
+    """The overrides of a sweep, some of those below a group as sweeps over one value.
 
     Hydra composes a configuration of its own before it sweeps, with the default choices and all overrides that are no
-    sweeps; a key that only some of the swept choices have would stop it there.
+    sweeps; a key that only some of the swept choices have, or have not, would stop it there.
     """
+    overrides = _parse_overrides(texts)
+    plain = [override for override in overrides if not override.is_sweep_override()]
+    absent = [override.key_or_group for override in lacking(plain, known_keys(name, plain))]
     handed_over = []
-    for text, override in zip(texts, _parse_overrides(texts), strict=True):
-        plain = not (override.is_sweep_override() or override.is_hydra_override() or override.is_delete())
-        if plain and "." in override.key_or_group:
+    for text, override in zip(texts, overrides, strict=True):
+        key, added = override.key_or_group, override.is_add() and not override.is_hydra_override()
+        if override in plain and not override.is_delete() and "." in key and (added or key in absent):
             text = f"{override.get_key_element()}=choice({override.get_value_element_as_str()})"
         handed_over.append(text)
     return handed_over
@@ -133,15 +145,17 @@ def _for_jobs_only(texts: Sequence[str]) -> list[str]:
 def _refuse_missing_launcher(name: str) -> None:
     """Refuses a launcher whose package is missing: our file of it can be composed all the same."""
     package, extra = LAUNCHERS.get(name, ("", ""))
-    try:
-        version(package or "hydra-core")
-    except PackageNotFoundError as error:
-        raise UserError(f"hydra/launcher={name} needs {package}: pip install 'quantbench[{extra}]'") from error
+    if package and version_of(package) is None:
+        raise UserError(f"hydra/launcher={name} needs {package}: pip install 'quantbench[{extra}]'")
 
 
-def _written(value: object) -> str:
-    """A value of YAML as an override spells it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def file_sweep(config: DictConfig) -> dict[str, str]:
+    """What the files behind a configuration sweep over, as overrides spell it; a text is in their grammar already."""
+    from omegaconf import OmegaConf
+
+    listed = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create(), resolve=True)
+    assert isinstance(listed, dict)
+    return {str(key): value if isinstance(value, str) else spelled(value) for key, value in listed.items()}
 
 
 def _parse_overrides(texts: Sequence[str]) -> list[Override]:
@@ -206,8 +220,11 @@ def _first_possible(name: str, overrides: Sequence[Override]) -> tuple[DictConfi
     return possible[0]
 
 
-def _lines(overrides: Sequence[Override]) -> list[str]:
-    return [override.input_line or "" for override in overrides]
+def _present(name: str, overrides: Sequence[Override]) -> list[Override]:
+    """The overrides without those of keys that the first choices do not have."""
+    first = next(_variants(overrides))
+    absent = {override.key_or_group for override in lacking(first, known_keys(name, first))}
+    return [override for override in overrides if override.key_or_group not in absent]
 
 
 def _values(override: Override) -> list[Override]:
@@ -228,7 +245,7 @@ def _compose(name: str, overrides: Sequence[Override]) -> DictConfig:
     from omegaconf import OmegaConf
 
     try:
-        config = compose(name, _lines(overrides), return_hydra_config=True)
+        config = compose(name, lines_of(overrides), return_hydra_config=True)
     except Exception as error:  # Hydra, OmegaConf, YAML and the file system each have errors of their own
         raise _diagnose(name, overrides) or UserError(one_line(error)) from error
     for group, choice in config.hydra.runtime.choices.items():
@@ -237,17 +254,10 @@ def _compose(name: str, overrides: Sequence[Override]) -> DictConfig:
     return config
 
 
-def _choices(group: str) -> list[str]:
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.object_type import ObjectType
-
-    return GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
-
-
 def _refuse_new_roots(name: str, overrides: Sequence[Override]) -> None:
     """Refuses +key=value where nothing would ever read the key. Below an existing key, +model.key=value is fine."""
     added = [o for o in overrides if o.is_add() or o.is_force_add()]
-    added = [o for o in added if not o.is_hydra_override() and not _choices(o.key_or_group)]
+    added = [o for o in added if not o.is_hydra_override() and not choices_of(o.key_or_group)]
     if not added:
         return
     roots = {str(key) for key in _compose(name, [override for override in overrides if override not in added])}
@@ -263,48 +273,24 @@ def diagnose(name: str, texts: Sequence[str], error: Exception) -> UserError:
 
 def _diagnose(name: str, overrides: Sequence[Override]) -> UserError | None:
     """What is wrong with the overrides, if it is a name that does not exist or one that others rule out."""
-    from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
 
-    groups = [override for override in overrides if _choices(override.key_or_group)]
+    groups = [override for override in overrides if choices_of(override.key_or_group)]
     for override in groups:
-        value, choices = override.value(), _choices(override.key_or_group)
+        value, choices = override.value(), choices_of(override.key_or_group)
         chosen: list[Any] = value if isinstance(value, list) else [value]
         for choice in [str(item) for item in chosen]:
             if choice not in [*choices, "None"] and not override.is_delete():
                 return UserError(f"no {override.key_or_group} {choice}: {nearest(choice, choices)}")
     try:
-        known = set(_keys(compose(name, _lines(groups))))
+        known = known_keys(name, overrides)
     except Exception:  # a file is wrong, not a name: the first error says it
         return None
     roots = set(GlobalHydra.instance().config_loader().list_groups("")) - {"hydra"}
-    for override in overrides:
+    for override in lacking(overrides, known):
         key = override.key_or_group
-        if override in groups or override.is_add() or override.is_hydra_override() or key in known:
-            continue
-        if owners := _choices_with(name, key):
-            return Mismatch(f"no override {key}: only with {' or '.join(owners)}")
-        return UserError(f"no override {key}: {nearest(key, known | roots)}")
+        elsewhere = keys_elsewhere(name, key.split(".")[0])
+        if key in elsewhere:
+            return Mismatch(f"no override {key}: only with {' or '.join(elsewhere[key])}")
+        return UserError(f"no override {key}: {nearest(key, known | roots | elsewhere.keys())}")
     return None
-
-
-def _choices_with(name: str, key: str) -> list[str]:
-    """The choices of the key's group that have the key, as calib=percentile has calib.percentile."""
-    from hydra import compose
-
-    group = key.split(".")[0]
-    owners = []
-    for choice in _choices(group):
-        with suppress(Exception):  # a broken file owns nothing
-            if key in _keys(compose(name, [f"{group}={choice}"])):
-                owners.append(f"{group}={choice}")
-    return owners
-
-
-def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    """The dotted name of every key."""
-    for key, child in config.items_ex(resolve=False):
-        name = prefix + str(key)
-        yield name
-        if hasattr(child, "items_ex"):
-            yield from _keys(child, f"{name}.")

@@ -13,12 +13,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 
+from quantbench.packages import PACKAGES, version_of
 from quantbench.version import VERSION
 
-PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "hydra-core", "numpy")
 # Name -> flags that all must be set, the best first. It decides how fast int8 is, and whether a engine saturates.
 ISAS = {
     "amx_int8": {"amx_int8"},
@@ -96,11 +95,8 @@ def _section(title: str, findings: Iterable[tuple[str, str]]) -> bool:
 def _versions() -> Iterable[tuple[str, str]]:
     yield "quantbench", VERSION
     yield "python", f"{platform.python_version()} ({sys.executable})"
-    for package in PACKAGES:
-        try:
-            yield package, metadata.version(package)
-        except metadata.PackageNotFoundError:
-            yield package, "BROKEN: not installed"
+    for package in (*PACKAGES, "datasets"):
+        yield package, version_of(package) or "BROKEN: not installed"
     yield "torch + torchvision", _operators()
 
 

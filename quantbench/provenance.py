@@ -8,24 +8,18 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
-PACKAGES = ("quantbench", "torch", "torchvision", "timm", "transformers", "numpy", "scipy", "pillow", "hydra-core")
+from quantbench.packages import PACKAGES, version_of
 
 
 @cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that can change a figure."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    packages = {package: version_of(package) or "not installed" for package in ("quantbench", *PACKAGES)}
+    return {"python": platform.python_version(), "platform": platform.platform(), **packages}
 
 
 @cache

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -65,6 +65,17 @@ class Row:
     started: str | None = None
     status: str = "ok"  # ok, failed (bad input or missing data), error (unexpected) or unsupported (not built yet)
     error: str | None = None
+
+
+_Key = TypeVar("_Key")
+
+
+def grouped(rows: Iterable[Row], key: Callable[[Row], _Key]) -> dict[_Key, list[Row]]:
+    """The rows by what `key` says of them, groups and rows in the order they came in."""
+    groups: dict[_Key, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
 
 
 COLUMNS = tuple(f.name for f in fields(Row))

@@ -42,7 +42,7 @@ from quantbench.reference import (
     prepare,
 )
 from quantbench.scores import compare, scores
-from quantbench.sweep import note, recorded, say_progress
+from quantbench.sweep import note, recorded, row_of, say_progress
 
 
 def run_job(config: DictConfig) -> None:
@@ -58,9 +58,9 @@ def run_job(config: DictConfig) -> None:
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     results = Path(settings["results_dir"])
     try:
-        entry = _attempt(settings, results)
+        entry, row = _attempt(settings, results)
         note(results, entry)
-        say_progress(results, entry)
+        say_progress(entry, row)
     except Unwritable as error:
         raise Halt(str(error)) from error
 
@@ -80,29 +80,24 @@ def _enter_working_folder() -> None:
         raise Halt(f"{folder}: not on {platform.node()} ({error.strerror}); all workers need this folder") from error
 
 
-def _attempt(settings: dict[str, Any], results: Path) -> dict[str, Any]:
-    """Measure the cell of a config unless its record is there; what the run's list shall say of it."""
+def _attempt(settings: dict[str, Any], results: Path) -> tuple[dict[str, Any], Row | None]:
+    """Measure the cell of a config unless its record is there; what the run's list shall say of it, and its row."""
     try:
         cell = cell_from_config(settings, torch.cuda.is_available())
     except UserError as error:
-        return {"invalid": str(error)}
-    if entry := recorded(cell, settings):
-        return entry
+        return {"invalid": str(error)}, None
+    before = row_of(results, cell)
+    if entry := recorded(before, settings):
+        return entry, before
     if settings["threads"] is not None:
         torch.set_num_threads(settings["threads"])
     record = measure(cell, command_for(settings))
-    if record.row.status != "ok" and _measured_before(results, cell):
-        return {"cell": cell.hash, "found": True, "invalid": f"measured again in vain: {record.row.error}"}
+    # Read once more: another process may have measured it meanwhile.
+    if record.row.status != "ok" and (kept := row_of(results, cell)) and kept.status == "ok":
+        said = f"measured again in vain: {record.row.error}"
+        return {"cell": cell.hash, "found": True, "invalid": said}, record.row
     store.write_record(results, record)
-    return {"cell": cell.hash}
-
-
-def _measured_before(results: Path, cell: Cell) -> bool:
-    try:
-        row = store.read_row(results, cell.hash)
-    except UserError:
-        return False
-    return row is not None and row.status == "ok"
+    return {"cell": cell.hash}, record.row
 
 
 def measure(cell: Cell, command: str = "") -> Record:

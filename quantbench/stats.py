@@ -152,6 +152,18 @@ def mcnemar(before: Scores, after: Scores) -> float:
     return float(binomtest(min(flips), sum(flips)).pvalue) if any(flips) else 1.0
 
 
+def wilson(percent: float, samples: int) -> tuple[float, float]:
+    """The 95 % interval of a share of right answers (Wilson 1927), in percent, which stays within 0 and 100.
+
+    Args:
+        percent: right answers among the samples; what is outside of 0 to 100 counts as the nearer of the two.
+        samples: how many there are, at least 1.
+    """
+    right = round(min(max(percent / 100, 0.0), 1.0) * samples)
+    interval = binomtest(right, samples).proportion_ci(method="wilson")
+    return 100 * float(interval.low), 100 * float(interval.high)
+
+
 def smallest_detectable_drop(before: Scores, after: Scores, *, confidence: float = 0.95, power: float = 0.8) -> float:
     """The smallest true drop, in points, that a sample like this one would have shown.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbench import console, store
-from quantbench.record import Row
+from quantbench.record import Row, grouped
 
 BAD_INPUT, UNEXPECTED = 2, 1
 WIDE = 120  # columns that hold a row of the table
@@ -37,7 +37,7 @@ def print_summary(results: Path, run: str) -> int:
         print(f"quantbench: no cell of this run reached {results.resolve()}", file=sys.stderr)
         return UNEXPECTED
     invalid = [entry["invalid"] for entry in entries if "invalid" in entry]
-    for line in (*problems, *invalid, *_grouped(failed)):
+    for line in (*problems, *invalid, *_reasons(failed)):
         print(f"quantbench: {line}", file=sys.stderr)
     if any(entry.get("failed") for entry in entries):
         print("quantbench: what failed before was left as it is: retry=failed tries it again", file=sys.stderr)
@@ -69,11 +69,9 @@ def _print_counts(entries: list[dict[str, Any]], wanted: list[Row]) -> None:
         _print_folded(f"unsupported, because the network is not built yet (cells): {names}")
 
 
-def _grouped(failed: list[Row]) -> list[str]:
+def _reasons(failed: list[Row]) -> list[str]:
     """One line for the cells of a network that failed alike."""
-    alike: dict[tuple[str, str | None], list[Row]] = {}
-    for row in failed:
-        alike.setdefault((row.model, row.error), []).append(row)
+    alike = grouped(failed, lambda row: (row.model, row.error))
     said = {key: recipe(rows[0]) if len(rows) == 1 else f"{len(rows)} cells" for key, rows in alike.items()}
     return [f"{model}, {what}: {error}" for (model, error), what in said.items()]
 

@@ -6,11 +6,9 @@ the other, so that a process loads it once.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,13 +51,13 @@ def plan(
         except UserError as error:
             entries.append({"invalid": str(error)})
         else:
-            entry = None if cell.hash in seen else recorded(cell, settings)
+            entry = None if cell.hash in seen else recorded(row_of(results, cell), settings)
             if entry is not None:
                 entries.append(entry)
             elif cell.hash not in seen:
                 jobs.setdefault(cell.shared, []).append(list(overrides))
             seen.add(cell.hash)
-    return Plan([job for group in jobs.values() for job in group], list(_distinct(entries)))
+    return Plan([job for group in jobs.values() for job in group], entries)
 
 
 def _check_folder(settings: dict[str, Any], results: Path) -> None:
@@ -68,20 +66,24 @@ def _check_folder(settings: dict[str, Any], results: Path) -> None:
         raise UserError(f"results_dir={folder}: must be the same for all cells of a sweep, {results}")
 
 
-def recorded(cell: Cell, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """What the run's list says of a cell whose record is there and stays; None where it is to be measured.
+def row_of(results: Path, cell: Cell) -> Row | None:
+    """The row of a cell's record; None where there is none, or a damaged one, which is measured again."""
+    try:
+        return store.read_row(results, cell.hash)
+    except UserError:
+        return None
+
+
+def recorded(row: Row | None, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """What the run's list says of a cell whose record, with this row, stays; None where it is to be measured.
 
     A failed cell stays as it is until `retry=failed`; everything is measured again with `force`.
     """
-    try:
-        row = store.read_row(Path(settings["results_dir"]), cell.hash)
-    except UserError:
-        return None  # a damaged record is measured again
     if row is None or settings["force"]:
         return None
     if row.status in ("failed", "error"):
-        return None if settings["retry"] == "failed" else {"cell": cell.hash, "found": True, "failed": True}
-    return {"cell": cell.hash, "found": True}
+        return None if settings["retry"] == "failed" else {"cell": row.cell, "found": True, "failed": True}
+    return {"cell": row.cell, "found": True}
 
 
 def note(results: Path, *entries: dict[str, Any]) -> None:
@@ -94,14 +96,11 @@ def note(results: Path, *entries: dict[str, Any]) -> None:
         store.note_in_run(results, os.environ.get("QUANTBENCH_RUN", "direct"), entry)
 
 
-def say_progress(results: Path, entry: dict[str, Any]) -> None:
-    """In a sweep, one line on standard error for the cell that is finished."""
+def say_progress(entry: dict[str, Any], row: Row | None) -> None:
+    """In a sweep, one line on standard error for the cell that is finished; without a row, what its entry says."""
     if not HydraConfig.initialized() or OmegaConf.is_missing(HydraConfig.get().job, "num"):
         return
     number, jobs = HydraConfig.get().job.num + 1, os.environ.get("QUANTBENCH_JOBS", "?")
-    row = None
-    with suppress(UserError):  # a damaged record is named at the end
-        row = store.read_row(results, entry["cell"]) if "cell" in entry else None
     what = entry.get("invalid", "") if row is None else progress_line(row)
     print(f"{number}/{jobs}  {what}", file=sys.stderr, flush=True)
 
@@ -110,12 +109,3 @@ def progress_line(row: Row) -> str:
     """A finished cell in a line: its figures, or what became of it."""
     said = row.status if row.status != "ok" else f"{row.fp32:.2f} -> {row.quantized:.2f}, {row.seconds:.1f} s"
     return f"{row.model}, {recipe(row)}: {said}"
-
-
-def _distinct(entries: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    said = set()
-    for entry in entries:
-        text = json.dumps(entry, sort_keys=True)
-        if text not in said:
-            said.add(text)
-            yield entry

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from shared import refused
 
-from quantbench import cli, console
+from quantbench import cli, console, summary
 from quantbench.commands import inspect as inspect_command
 from quantbench.commands.assets import readable_size
 from quantbench.errors import UserError
@@ -43,19 +44,9 @@ def jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Jobs]:
         return result.summary_code
 
     monkeypatch.setitem(sys.modules, "quantbench.runner", types.SimpleNamespace(run_job=run_job))
-    monkeypatch.setitem(sys.modules, "quantbench.summary", types.SimpleNamespace(print_summary=print_summary))
+    monkeypatch.setattr(summary, "print_summary", print_summary)
     monkeypatch.chdir(tmp_path)
     yield result
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line with which the command refuses."""
-    assert cli.main(list(arguments)) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("quantbench: ")
-    assert captured.err.count("\n") == 1, captured.err
-    return captured.err
 
 
 def test_help_is_quick_and_imports_nothing_heavy():
@@ -123,6 +114,9 @@ def test_run_sweeps_what_a_file_lists(jobs, tmp_path, capsys):
     (tmp_path / "experiment" / "mine.yaml").write_text(text.format("max,mse"))
     assert cli.main(["run", "--config-dir", ".", "experiment=mine"]) == 0
     assert [job[2] for job in jobs.seen] == ["max", "mse"]
+    (tmp_path / "experiment" / "mine.yaml").write_text(text.format("mse\n      limit: null\n      fold_bn: true"))
+    assert cli.main(["run", "--config-dir", ".", "experiment=mine"]) == 0
+    assert [job[2] for job in jobs.seen[2:]] == ["mse"]  # limit=None would be invalid
     (tmp_path / "experiment" / "mine.yaml").write_text(text.format("max,entrpy"))
     assert "did you mean entropy?" in refused(capsys, "run", "--config-dir", ".", "experiment=mine")
 
@@ -145,6 +139,15 @@ def test_cfg_shows_the_configuration_and_runs_nothing(jobs, capsys):
         (["experiment=table9"], "no experiment table9: did you mean table"),
         (["calib.percentile=99.9"], "no override calib.percentile: only with calib=percentile"),
         (["-m", "calib=entropy,max", "calib.percentile=99.9"], "only with calib=percentile"),
+        (["calib.percentil=99.9"], "no override calib.percentil: did you mean calib.percentile?"),
+        (
+            ["experiment=table4", "task.path=/data"],
+            "no override task.path: only with task=imagenet or task=unsupported",
+        ),
+        (["experiment=table4", "suite=paper", "task.path=/data", "--cfg", "job"], "task.path: only with task=imagenet"),
+        (["experiment=table4", "suite=paper", "task.paht=/data"], "no override task.paht: did you mean task.path?"),
+        (["experiment=table4", "suite=paper", "task.path=/data", "seeed=1"], "no override seeed: did you mean seed?"),
+        (["experiment=table4", "suite=paper", "task.path=/data", "+limits=4"], "limits: did you mean limit?"),
         (["calib=max,mse"], "calib=max,mse is a sweep: add -m"),
         (["--cfg", "job", "calib=max,mse"], "calib=max,mse is a sweep: give one value"),
         (["-m", "--cfg", "job"], "leave out -m"),

@@ -105,6 +105,37 @@ def test_an_experiment_sweeps_over_the_suite(table, cells, suite, networks):
     assert composed.config.limit == (4000 if suite == "desk" else None)
 
 
+def test_a_key_that_only_the_swept_networks_task_has():
+    composed = compose_checked(parse_arguments(["experiment=table4", "suite=paper", "task.path=/data/imagenet"]))
+    assert composed.multirun and composed.params["model"].startswith("mobilenet_v1,")
+    assert composed.config.model.name == "mobilenet_v1" and composed.config.task.path == "/data/imagenet"
+    assert composed.overrides == ["experiment=table4", "suite=paper", "task.path=choice(/data/imagenet)"]
+    swept = compose_checked(parse_arguments(["experiment=table4", "suite=paper", "task.path=/a,/b"]))
+    assert swept.config.task.path == "/a" and swept.overrides[-1] == "task.path=/a,/b"
+    chosen = compose_checked(parse_arguments(["experiment=table4", "task.path=/a", "suite.models='resnet18,resnet50'"]))
+    assert chosen.params["model"] == "resnet18,resnet50"
+    some = compose_checked(parse_arguments(["experiment=table5", "calib.percentile=99.5"]))
+    assert (some.config.calib.name, some.config.calib.percentile) == ("percentile", 99.5)
+
+
+def test_values_of_a_files_sweep_are_those_of_yaml(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    params = "limit: null\n      fold_bn: true\n      seed: 1,2\n      skip_layers: [conv1, 'a b']\n      retry: ~"
+    text = f"# @package _global_\nlimit: 5\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      {params}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    composed = compose_checked(parse_arguments(["--config-dir", str(tmp_path), "experiment=mine"]))
+    assert composed.params == {
+        "limit": "null",
+        "fold_bn": "true",
+        "seed": "1,2",
+        "skip_layers": "[conv1,'a b']",
+        "retry": "null",
+    }
+    config = composed.config
+    assert (config.limit, config.fold_bn, config.seed, config.retry) == (None, True, 1, None)
+    assert config.skip_layers == ["conv1", "a b"]
+
+
 def test_a_sweep_gives_the_first_configuration():
     composed = compose_checked(parse_arguments(["-m", "weight_bits=4,8", "calib=choice(mse,max)"]))
     assert composed.multirun

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shared import ROW, refused
 
 from quantbench import cli, store
 from quantbench.commands import plot
@@ -20,34 +21,6 @@ from quantbench.report.figure import Figure, blank
 
 ROOT = Path(__file__).resolve().parent.parent
 
-ROW = Row(
-    cell="aaaaaaaaaaaa",
-    suite="desk",
-    model="resnet20_fashion",
-    task="fashion_mnist",
-    metric="top1",
-    samples=100,
-    fp32=93.0,
-    quantized=90.0,
-    change=-3.0,
-    change_low=-5.0,
-    change_high=-1.0,
-    relative_change=-3 / 93,
-    agreement=95.0,
-    sqnr_db=30.0,
-    calib="max",
-    weight_granularity="per_channel",
-    weight_bits=8,
-    activation_bits=8,
-    mapping="scale",
-    fold_bn=False,
-    method="ptq",
-    backend="simulate",
-    seed=0,
-    calibration_samples=1024,
-    seconds=1.0,
-    started="2026-11-23T16:34:21+00:00",
-)
 FAILED = replace(ROW, cell="bbbbbbbbbbbb", status="failed", error="no data", fp32=None, quantized=None, change=None)
 
 
@@ -68,15 +41,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write(folder: Path, *rows: Row) -> None:
     for row in rows:
         store.write_record(folder, Record(row, {"command": f"quantbench run model={row.model}"}))
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert cli.main(list(arguments)) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("quantbench: ")
-    assert captured.err.count("\n") == 1, captured.err
-    return captured.err
 
 
 def test_report_and_plot_answer_help_at_once():

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantbench import stats
-from quantbench.stats import Change, bootstrap, bootstrap_change, mcnemar, paired_change, smallest_detectable_drop
+from quantbench.stats import (
+    Change,
+    bootstrap,
+    bootstrap_change,
+    mcnemar,
+    paired_change,
+    smallest_detectable_drop,
+    wilson,
+)
 
 ANSWERS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60).map(
     lambda x: 100.0 * np.array(x).T
@@ -300,3 +308,21 @@ def test_repeats_ignore_the_order_and_follow_a_shift(values, shift):
     assert found.low <= found.mean <= found.high
     assert moved.mean == pytest.approx(found.mean + shift)
     assert moved.spread == pytest.approx(found.spread, abs=1e-9)
+
+
+def test_wilson_with_few_samples():
+    # 18 of 20 right: Wilson's interval is 69.90 to 97.21.
+    assert wilson(90.0, 20) == pytest.approx((69.90, 97.21), abs=0.005)
+
+
+def test_wilson_by_hand():
+    # Share 0.761, n 50000, z 1.959964: centre 0.760980, half 0.003738.
+    assert wilson(76.1, 50_000) == pytest.approx((75.7242, 76.4718), abs=1e-4)
+
+
+def test_wilson_stays_within_0_and_100():
+    # 0 of 10: the upper end is z^2 / (n + z^2) = 3.841459 / 13.841459.
+    none, all_right = wilson(0.0, 10), wilson(100.0, 10)
+    assert none == pytest.approx((0.0, 27.7533), abs=1e-4)
+    assert all_right == pytest.approx((72.2467, 100.0), abs=1e-4)
+    assert wilson(-3.0, 10) == none and wilson(100.1, 10) == all_right

@@ -9,19 +9,15 @@ import time
 from dataclasses import replace
 
 import pytest
+from shared import ROW
 
 from quantbench import cli, console, files, runner, store
-from quantbench.record import Record, Row
+from quantbench.record import Record
 from quantbench.summary import print_summary, recipe
 
 SMALL = ("limit=20", "task.calibration_samples=16")
-ROW = Row(
-    cell="abc",
-    suite="desk",
-    model="resnet20_fashion",
-    task="fashion_mnist",
-    metric="top1",
-    samples=10_000,
+WIDE = replace(
+    ROW,
     fp32=100.0,
     quantized=88.25,
     change=-11.75,
@@ -30,12 +26,7 @@ ROW = Row(
     agreement=90.0,
     calib="percentile",
     percentile=99.99,
-    weight_granularity="per_channel",
-    weight_bits=8,
-    activation_bits=8,
-    mapping="scale",
     fold_bn=True,
-    seed=0,
     seconds=12.3,
 )
 
@@ -94,6 +85,14 @@ def test_combinations_that_do_not_go_together_are_left_out_with_their_reason(fol
         ("jasper", "percentile", "unsupported"),
         ("resnet20_fashion", "percentile", "ok"),
     ]
+
+
+def test_an_experiment_takes_a_key_that_only_its_networks_task_has(folder, capsys):
+    suite = ("suite=paper", "suite.models='resnet18,mobilenet_v2'", "model.weights=random")
+    assert cli.main(["run", "experiment=table4", *suite, "task.path=/nowhere/imagenet"]) == 2
+    captured = capsys.readouterr()
+    assert {row["model"]: row["status"] for row in rows()} == {"resnet18": "failed", "mobilenet_v2": "failed"}
+    assert "/nowhere/imagenet/val: give task.path=FOLDER" in captured.err
 
 
 def test_options_stand_where_the_user_likes_and_no_measured_cell_is_an_error(folder, capsys):
@@ -178,8 +177,8 @@ def test_a_full_disk_stops_the_sweep_in_one_line_and_keeps_what_is_finished(fold
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 119])
 def test_a_narrow_terminal_cuts_nothing(folder, capsys, monkeypatch, columns):
-    store.write_record(folder, Record(ROW))
-    store.note_in_run(folder, "r", {"cell": "abc"})
+    store.write_record(folder, Record(WIDE))
+    store.note_in_run(folder, "r", {"cell": WIDE.cell})
     monkeypatch.setattr(console, "width", lambda: columns)
     assert print_summary(folder, "r") == 0
     output = capsys.readouterr().out
@@ -190,9 +189,18 @@ def test_a_narrow_terminal_cuts_nothing(folder, capsys, monkeypatch, columns):
     assert "fp32 100.00, quantized 88.25, change -11.75 (-12.50 to -11.00), agreement 90.00 %, 12.3 s" in words
 
 
+def test_what_several_combinations_have_in_common_is_said_once(folder, capsys):
+    store.write_record(folder, Record(WIDE))
+    for entry in (*[{"dropped": "this"}] * 2, {"cell": WIDE.cell}, *[{"invalid": "that"}] * 2):
+        store.note_in_run(folder, "r", entry)
+    assert print_summary(folder, "r") == 2
+    captured = capsys.readouterr()
+    assert captured.out.count("left out: this") == 1 and captured.err == "quantbench: that\n"
+
+
 def test_a_recipe_names_all_that_differs_from_the_default():
-    assert recipe(replace(ROW, calib="max", percentile=None, fold_bn=False)) == "w8 per_channel, a8 max"
-    other = replace(ROW, activation_bits=None, mapping="affine", skip_layers="conv1 fc", seed=2, fold_bn=False)
+    assert recipe(replace(WIDE, calib="max", percentile=None, fold_bn=False)) == "w8 per_channel, a8 max"
+    other = replace(WIDE, activation_bits=None, mapping="affine", skip_layers="conv1 fc", seed=2, fold_bn=False)
     assert recipe(other) == "w8 per_channel, activations float, affine, without conv1 fc, seed 2"
 
 

@@ -12,14 +12,14 @@ from matplotlib.ticker import NullLocator
 from quantbench.record import Row
 from quantbench.report import items, slots
 from quantbench.report.figure import BLUE, GREY, MINUS, VERMILION, Figure, blank, styled
-from quantbench.report.selection import Network
+from quantbench.report.selection import NetworkRows
 
 SEARCHES = 2  # where they stand in the order of calibrations
 COLUMNS = 3
 TITLE_CHARACTERS = 26  # that fit above one of three panels
 
 
-def table5_rows(network: Network) -> dict[str, Row]:
+def table5_rows(network: NetworkRows) -> dict[str, Row]:
     """The rows that table 5 shows of a network, by the title of their column: max, entropy, 99.99, ..."""
     columns = slots.table5(network.rows)
     part = network.within([slot.matches for slot in columns])
@@ -27,7 +27,7 @@ def table5_rows(network: Network) -> dict[str, Row]:
     return {title: rows[0] for title, rows in found.items() if rows}
 
 
-def accuracy_figure(networks: Sequence[Network]) -> Figure | None:
+def accuracy_figure(networks: Sequence[NetworkRows]) -> Figure | None:
     """Change of accuracy relative to fp32 against calibration; None where no network has a row of table 5."""
     panels = {}
     for network in networks:

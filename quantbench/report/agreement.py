@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantbench.report import items
-from quantbench.report.selection import Network
+from quantbench.report.selection import NetworkRows
 from quantbench.report.slots import Slot
 from quantbench.report.table import Item, Table
 
@@ -16,7 +16,7 @@ CAPTION = (
 )
 
 
-def agreement(found: Sequence[Network], name: str, title: str, columns: Sequence[Slot]) -> Table:
+def agreement(found: Sequence[NetworkRows], name: str, title: str, columns: Sequence[Slot]) -> Table:
     """A line a network, with the agreement in each of the columns of a table; no lines where nothing was measured."""
     parts = [network.within([slot.matches for slot in columns]) for network in found]
     lines = [_line(network, columns) for network in parts if network is not None]
@@ -32,7 +32,7 @@ def agreement(found: Sequence[Network], name: str, title: str, columns: Sequence
     )
 
 
-def _line(network: Network, columns: Sequence[Slot]) -> tuple[Item, ...]:
+def _line(network: NetworkRows, columns: Sequence[Slot]) -> tuple[Item, ...]:
     chosen = [next(iter(network.matching(slot.matches)), None) for slot in columns]
     figures = [
         items.text(network.status(slot.matches)) if row is None else items.number(row.agreement)

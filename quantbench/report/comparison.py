@@ -9,7 +9,7 @@ from quantbench.record import Row
 from quantbench.report import items, slots
 from quantbench.report.baseline import Baseline
 from quantbench.report.published import Published, counterparts, published
-from quantbench.report.selection import Network
+from quantbench.report.selection import NetworkRows
 from quantbench.report.table import Item, Table
 
 ROUNDING = 0.1  # points of relative change: figures are published with two decimals, versions of libraries differ
@@ -25,12 +25,12 @@ class _Place:
     column: str
     figure: Published
     fp32: Published | None
-    network: Network
+    network: NetworkRows
     row: Row | None  # None where we have no figure
     status: str  # why
 
 
-def differences(found: Sequence[Network]) -> Table:
+def differences(found: Sequence[NetworkRows]) -> Table:
     """One line for each figure of the paper's tables 3 to 5 that we have too, for networks that are the paper's own."""
     places = [place for network in found if network.is_papers for place in _places(network)]
     return Table(
@@ -58,7 +58,7 @@ def differences(found: Sequence[Network]) -> Table:
     )
 
 
-def _places(network: Network) -> Iterator[_Place]:
+def _places(network: NetworkRows) -> Iterator[_Place]:
     """Where the paper's tables 3 to 5 have a figure of a network."""
     name = network.counterpart.network if network.counterpart else ""
     for table, columns in (("3", slots.table3()), ("4", slots.table4()), ("5", slots.table5(()))):
@@ -124,7 +124,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _never(found: Iterable[Network]) -> Iterator[str]:
+def _never(found: Iterable[NetworkRows]) -> Iterator[str]:
     seen = {network.model for network in found}
     models = [counterpart.model for counterpart in counterparts().values() if counterpart.relation == "same"]
     if absent := [model for model in models if model not in seen]:

@@ -7,7 +7,7 @@ from quantbench.report.figure import Figure
 from quantbench.report.histogram_figure import calibrated_ranges, choose_site, histogram_figure
 from quantbench.report.paper_figures import figure1_mapping, figure4_fake_quantization, figure7_gelu_swish
 from quantbench.report.results import Results, load_histograms
-from quantbench.report.selection import Network, networks
+from quantbench.report.selection import NetworkRows, networks
 from quantbench.report.sqnr_figure import sqnr_figure
 
 
@@ -20,7 +20,7 @@ def figures(results: Results) -> list[Figure]:
     return [figure for figure in (*paper, accuracy_figure(found), *depths) if figure is not None]
 
 
-def _histogram(results: Results, network: Network) -> Figure | None:
+def _histogram(results: Results, network: NetworkRows) -> Figure | None:
     """The histogram of the network's site where calibrations differ most, from a row of table 5 if one has it."""
     others = network.matching(lambda row: row.activation_bits is not None)
     for row in (*table5_rows(network).values(), *others):

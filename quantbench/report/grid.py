@@ -8,7 +8,7 @@ from itertools import groupby
 
 from quantbench.report import items
 from quantbench.report.published import published
-from quantbench.report.selection import Network, measured
+from quantbench.report.selection import NetworkRows, measured
 from quantbench.report.slots import Slot
 from quantbench.report.table import Item
 
@@ -30,7 +30,7 @@ class Grid:
     notes: tuple[str, ...]
 
 
-def grid(found: Sequence[Network], number: str, columns: Sequence[Slot]) -> Grid:
+def grid(found: Sequence[NetworkRows], number: str, columns: Sequence[Slot]) -> Grid:
     """Our networks that have a row in any of the columns; after those that share a counterpart, the paper's row."""
     parts = [network.within([slot.matches for slot in columns]) for network in found]
     present = [network for network in parts if network is not None]
@@ -50,7 +50,7 @@ def grid(found: Sequence[Network], number: str, columns: Sequence[Slot]) -> Grid
     return Grid(tuple(lines), tuple(notes))
 
 
-def _measured_line(network: Network, columns: Sequence[Slot]) -> Line:
+def _measured_line(network: NetworkRows, columns: Sequence[Slot]) -> Line:
     chosen = [next(iter(network.matching(slot.matches)), None) for slot in columns]
     figures = [
         items.text(network.status(slot.matches)) if row is None else items.quantized(row)
@@ -76,14 +76,14 @@ def _paper_line(network: str, relation: str, number: str, columns: Sequence[Slot
     )
 
 
-def _flagged(found: Iterable[Network]) -> Iterable[str]:
+def _flagged(found: Iterable[NetworkRows]) -> Iterable[str]:
     for network in found:
         baselines = {network.baseline_of(row) for row in network.rows if measured(row)}
         for sentence in sorted(baseline.sentence for baseline in baselines if baseline.verdict == "off"):
             yield f"‡ {network.label}: {sentence}; its int8 is not comparable with the paper's."
 
 
-def _missing(found: Iterable[Network], columns: Sequence[Slot]) -> Iterable[str]:
+def _missing(found: Iterable[NetworkRows], columns: Sequence[Slot]) -> Iterable[str]:
     """A line on each status: which networks have how many cells of it instead of figures."""
     named: dict[str, list[str]] = {}
     for network in found:
@@ -95,7 +95,7 @@ def _missing(found: Iterable[Network], columns: Sequence[Slot]) -> Iterable[str]
         yield f"{state}: {', '.join(said)}."
 
 
-def left_out(found: Iterable[Network]) -> Iterable[str]:
+def left_out(found: Iterable[NetworkRows]) -> Iterable[str]:
     """A line on each network of which rows on fewer samples are not shown."""
     for network in found:
         if network.left_out:
@@ -105,7 +105,7 @@ def left_out(found: Iterable[Network]) -> Iterable[str]:
             yield f"{network.label}: the rows on {fewer} samples ({rows}) are left out; those shown are on {most:,}."
 
 
-def _several(found: Iterable[Network], columns: Sequence[Slot]) -> Iterable[str]:
+def _several(found: Iterable[NetworkRows], columns: Sequence[Slot]) -> Iterable[str]:
     found = list(found)
     repeated = (network.matching(slot.matches) for network in found for slot in columns)
     if any(len({(row.seed, row.calibration_samples) for row in rows}) > 1 for rows in repeated):
@@ -120,7 +120,7 @@ def _several(found: Iterable[Network], columns: Sequence[Slot]) -> Iterable[str]
             yield f"{network.label}: fp32 is {values[0]:.2f} to {values[-1]:.2f} in its rows; a ± is against its own."
 
 
-def _shown_counterpart(network: Network) -> tuple[str, str] | None:
+def _shown_counterpart(network: NetworkRows) -> tuple[str, str] | None:
     """What networks share that stand above one row of the paper."""
     counterpart = network.counterpart
     return None if counterpart is None else (counterpart.network, counterpart.relation)

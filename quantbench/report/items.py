@@ -10,7 +10,6 @@ from quantbench.report.published import Published
 from quantbench.report.table import MISSING, Item
 
 LARGE_DROP = -0.01  # relative change: the paper's limit of what is acceptable
-Z = 1.959964  # two-sided 95 % of the normal distribution
 
 CONFIDENCE_LEGEND = (
     "Published figures are (v) verbatim from a copy of the paper, (c) corroborated by an independent source, "
@@ -85,14 +84,6 @@ def half_width(row: Row) -> float | None:
 def relative_change(value: float | None, reference: float | None) -> float | None:
     """(value - reference) / reference, a fraction; None where that says nothing."""
     return None if value is None or not reference else (value - reference) / reference
-
-
-def wilson(percent: float, samples: int) -> tuple[float, float]:
-    """The 95 % interval of a share of right answers, in percent (Wilson 1927), which stays within 0 and 100."""
-    share, spread = min(max(percent / 100, 0.0), 1.0), Z**2 / samples
-    centre = (share + spread / 2) / (1 + spread)
-    half = Z * math.sqrt(share * (1 - share) / samples + spread / (4 * samples)) / (1 + spread)
-    return 100 * max(centre - half, 0.0), 100 * min(centre + half, 1.0)
 
 
 def _formatted(value: float, digits: int, sign: str = "") -> str:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from quantbench.record import Row
+from quantbench.record import Row, grouped
 from quantbench.report import items
 from quantbench.report.results import Results
-from quantbench.report.selection import Network, labels_of_cells, measured
+from quantbench.report.selection import NetworkRows, labels_of_cells, measured
 from quantbench.report.table import Item, Table
 from quantbench.stats import repeats
 from quantbench.summary import recipe
@@ -17,7 +17,7 @@ from quantbench.summary import recipe
 PASSES = ("fp32", "calibration", "quantized")
 
 
-def repeated(found: Sequence[Network]) -> Table:
+def repeated(found: Sequence[NetworkRows]) -> Table:
     """The spread of recipes that were measured with several seeds, and so several calibration subsets."""
     groups: dict[tuple[str, ...], dict[tuple[int, int], Row]] = {}
     for network in found:
@@ -59,9 +59,7 @@ def repeated(found: Sequence[Network]) -> Table:
 
 def _subsets(runs: Sequence[Row]) -> list[list[Row]]:
     """The runs of each number of calibration samples that has several."""
-    sizes: dict[int, list[Row]] = {}
-    for row in runs:
-        sizes.setdefault(row.calibration_samples or 0, []).append(row)
+    sizes = grouped(runs, lambda row: row.calibration_samples or 0)
     return [sizes[size] for size in sorted(sizes) if len(sizes[size]) > 1]
 
 
@@ -82,13 +80,11 @@ def _spread(network: str, scheme: str, runs: Sequence[Row]) -> tuple[Item, ...]:
     )
 
 
-def failures(results: Results, found: Sequence[Network]) -> Table:
+def failures(results: Results, found: Sequence[NetworkRows]) -> Table:
     """Every cell without figures; those of one network with the same error are one line."""
     labels = labels_of_cells(found)
-    groups: dict[tuple[str, str, str], list[Row]] = {}
-    for row in results.rows:
-        if row.status != "ok":
-            groups.setdefault((labels[row.cell], row.status, row.error or ""), []).append(row)
+    without = [row for row in results.rows if row.status != "ok"]
+    groups = grouped(without, lambda row: (labels[row.cell], row.status, row.error or ""))
     rows = [
         (
             items.text(network),
@@ -109,7 +105,7 @@ def failures(results: Results, found: Sequence[Network]) -> Table:
     )
 
 
-def every_cell(results: Results, found: Sequence[Network]) -> Table:
+def every_cell(results: Results, found: Sequence[NetworkRows]) -> Table:
     """Every cell with the command that measures it again."""
     labels = labels_of_cells(found)
     return Table(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from quantbench.record import Row
+from quantbench.record import Row, grouped
 from quantbench.report.results import Results
 from quantbench.summary import recipe
 
@@ -81,12 +81,12 @@ def dates(results: Results) -> str:
 
 def failures(results: Results) -> list[Failure]:
     """The cells that were tried and gave no figures, those with the same reason together."""
-    return _grouped(results, lambda row: row.status not in ("ok", "unsupported"))
+    return _reasons(results, [row for row in results.rows if row.status not in ("ok", "unsupported")])
 
 
 def unsupported(results: Results) -> list[Failure]:
     """The networks that cannot be measured yet."""
-    return _grouped(results, lambda row: row.status == "unsupported")
+    return _reasons(results, [row for row in results.rows if row.status == "unsupported"])
 
 
 def environment(results: Results) -> list[Fact]:
@@ -118,11 +118,9 @@ def _fact(name: str, rows: Iterable[Row], values: Iterable[object]) -> Fact:
     return Fact(name, tuple((said, tuple(having)) for said, having in found.items()))
 
 
-def _grouped(results: Results, wanted: Callable[[Row], bool]) -> list[Failure]:
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in filter(wanted, results.rows):
-        groups.setdefault((row.model, row.error or "no reason recorded"), []).append(row)
+def _reasons(results: Results, rows: Iterable[Row]) -> list[Failure]:
+    alike = grouped(rows, lambda row: (row.model, row.error or "no reason recorded"))
     return [
-        Failure(model, reason, tuple(rows), str(results.details.get(rows[0].cell, {}).get("traceback") or ""))
-        for (model, reason), rows in groups.items()
+        Failure(model, reason, tuple(same), str(results.details.get(same[0].cell, {}).get("traceback") or ""))
+        for (model, reason), same in alike.items()
     ]

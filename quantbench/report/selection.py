@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from quantbench.record import Row
+from quantbench.record import Row, grouped
 from quantbench.report.baseline import Baseline, check_baseline, configured
 from quantbench.report.published import Counterpart, counterparts
 from quantbench.report.results import Results
@@ -18,7 +18,7 @@ Identity = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkRows:
     """The rows of one network on one task with one set of weights."""
 
     label: str  # the model, with task or weights where these tell it from another
@@ -47,7 +47,7 @@ class Network:
         """Whether the fp32 of one of its rows is the published one."""
         return check_baseline(row, self.details.get(row.cell, {}))
 
-    def within(self, matches: Sequence[Matches]) -> Network | None:
+    def within(self, matches: Sequence[Matches]) -> NetworkRows | None:
         """The network with the rows of one table only, None if there is no such row.
 
         Rows on different numbers of samples do not belong into one line: the measured rows on the most samples stay,
@@ -83,21 +83,19 @@ def measured(row: Row) -> bool:
     return row.status == "ok" and row.fp32 is not None and row.quantized is not None
 
 
-def networks(results: Results) -> list[Network]:
+def networks(results: Results) -> list[NetworkRows]:
     """The networks of the results, in the order of the paper's tables; those that it does not have come last."""
-    groups: dict[Identity, list[Row]] = {}
-    for row in results.rows:
-        groups.setdefault(_identity(results, row), []).append(row)
+    groups = grouped(results.rows, lambda row: _identity(results, row))
     _join_unknown(groups)
     found = [
-        Network(_label(identity, groups), identity[0], identity[1], tuple(rows), results.details)
+        NetworkRows(_label(identity, groups), identity[0], identity[1], tuple(rows), results.details)
         for identity, rows in groups.items()
     ]
     order = {model: place for place, model in enumerate(counterparts())}
     return sorted(found, key=lambda network: order.get(network.model, len(order)))
 
 
-def labels_of_cells(found: Iterable[Network]) -> dict[str, str]:
+def labels_of_cells(found: Iterable[NetworkRows]) -> dict[str, str]:
     """The label of the network of each cell."""
     return {row.cell: network.label for network in found for row in network.rows}
 

@@ -12,7 +12,7 @@ from quantbench.record import Row
 from quantbench.report import slots
 from quantbench.report.accuracy_figure import table5_rows
 from quantbench.report.figure import BLACK, BLUE, GREEN, VERMILION, Figure, blank, stem, styled
-from quantbench.report.selection import Network
+from quantbench.report.selection import NetworkRows
 
 Ratios = Mapping[str, float | None]  # dB by site, in forward order; None where there is no finite ratio
 
@@ -27,7 +27,7 @@ MOST_PLACES, MOST_NAMES, MOST_MARKERS = 70, 30, 25  # of one plot
 MOST_CHARACTERS = 26  # of a name
 
 
-def sqnr_figure(network: Network) -> Figure | None:
+def sqnr_figure(network: NetworkRows) -> Figure | None:
     """The ratio of every quantized site in forward order; None where no record of the network has one.
 
     One line a calibrator for the activations, as far as there are rows of table 5, and a lighter one for the weights
@@ -52,7 +52,7 @@ def sqnr_figure(network: Network) -> Figure | None:
     )
 
 
-def _lines(network: Network) -> dict[str, Ratios]:
+def _lines(network: NetworkRows) -> dict[str, Ratios]:
     """What each line shows: activations by calibration, and the weights, which calibration does not change."""
     by_calibration = table5_rows(network)
     recorded = {name: _ratios(network, by_calibration[name]) for name in LOOKS if name in by_calibration}
@@ -63,7 +63,7 @@ def _lines(network: Network) -> dict[str, Ratios]:
     return {name: ratios for name, ratios in lines.items() if any(_finite(db) for db in ratios.values())}
 
 
-def _ratios(network: Network, row: Row) -> Ratios:
+def _ratios(network: NetworkRows, row: Row) -> Ratios:
     recorded = network.details.get(row.cell, {}).get("site_sqnr_db")
     if not isinstance(recorded, Mapping):
         return {}

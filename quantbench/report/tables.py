@@ -13,8 +13,9 @@ from quantbench.report.grid import grid, left_out
 from quantbench.report.listings import every_cell, failures, repeated
 from quantbench.report.published import published
 from quantbench.report.results import Results
-from quantbench.report.selection import Network, networks
+from quantbench.report.selection import NetworkRows, networks
 from quantbench.report.table import MISSING, Item, Table
+from quantbench.stats import wilson
 
 SHARES_OF_RIGHT_ANSWERS = ("top1", "top5")
 
@@ -48,7 +49,7 @@ def tables(results: Results) -> list[Table]:
     return [table for table in built if table.rows]
 
 
-def _table2(found: Sequence[Network]) -> Table:
+def _table2(found: Sequence[NetworkRows]) -> Table:
     parts = [part for network in found if (part := network.within([lambda _: True]))]
     rows, notes = [], list(left_out(parts))
     for network in parts:
@@ -71,7 +72,7 @@ def _table2(found: Sequence[Network]) -> Table:
     )
 
 
-def _baseline_row(network: Network, row: Row | None) -> tuple[Item, ...]:
+def _baseline_row(network: NetworkRows, row: Row | None) -> tuple[Item, ...]:
     status = network.status(lambda _: True)
     figure = None
     if network.counterpart is not None and network.is_papers:
@@ -82,7 +83,7 @@ def _baseline_row(network: Network, row: Row | None) -> tuple[Item, ...]:
         return (*head, *[items.text("")] * 2, items.text(status), *[items.text("")] * 2, beside, items.text(status))
     low = high = None
     if row.metric in SHARES_OF_RIGHT_ANSWERS and row.samples:
-        low, high = items.wilson(row.fp32, row.samples)
+        low, high = wilson(row.fp32, row.samples)
     return (
         *head,
         items.text(row.metric),
@@ -95,7 +96,7 @@ def _baseline_row(network: Network, row: Row | None) -> tuple[Item, ...]:
     )
 
 
-def _table3(found: Sequence[Network]) -> Table:
+def _table3(found: Sequence[NetworkRows]) -> Table:
     built = grid(found, "3", slots.table3())
     return Table(
         name="table3",
@@ -108,7 +109,7 @@ def _table3(found: Sequence[Network]) -> Table:
     )
 
 
-def _table4(found: Sequence[Network]) -> Table:
+def _table4(found: Sequence[NetworkRows]) -> Table:
     built = grid(found, "4", slots.table4())
     rows = [
         (*line.head, line.fp32, *line.figures, items.relative(line.figures[0], line.fp32.value)) for line in built.lines
@@ -124,7 +125,7 @@ def _table4(found: Sequence[Network]) -> Table:
     )
 
 
-def _table5(found: Sequence[Network]) -> Table:
+def _table5(found: Sequence[NetworkRows]) -> Table:
     columns = _table5_slots(found)
     built = grid(found, "5", columns)
     return Table(
@@ -139,7 +140,7 @@ def _table5(found: Sequence[Network]) -> Table:
     )
 
 
-def _table5_slots(found: Sequence[Network]) -> tuple[slots.Slot, ...]:
+def _table5_slots(found: Sequence[NetworkRows]) -> tuple[slots.Slot, ...]:
     return slots.table5(row for network in found for row in network.rows)
 
 

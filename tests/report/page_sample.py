@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from shared import ROW
+
 from quantbench.record import Row
 from quantbench.report.figure import Figure, blank
 from quantbench.report.results import Results
@@ -13,31 +15,21 @@ from quantbench.report.table import MISSING, Item, Table
 NASTY = "<script>document.title='hacked'</script>\"'&<img src=x onerror=alert(1)>"
 COMMAND = "quantbench run model=alpha calib=max 'skip_layers=[conv1,\"fc\"]' && echo <done>"
 
-MEASURED = Row(
-    cell="aaaaaaaaaaaa",
-    suite="desk",
+MEASURED = replace(
+    ROW,
     model="alpha",
     task="photos",
-    metric="top1",
-    samples=10_000,
     fp32=93.5,
     quantized=93.25,
     change=-0.25,
     change_low=-0.5,
     change_high=0.0,
     relative_change=-0.25 / 93.5,
-    calib="max",
-    weight_granularity="per_channel",
-    weight_bits=8,
-    activation_bits=8,
-    mapping="scale",
-    fold_bn=False,
     layers=22,
     device="cpu",
     isa="avx512_vnni",
     torch="2.15.0+cpu",
     git="0123456789ab",
-    started="2026-11-23T16:34:21+00:00",
 )
 NOTHING = {"fp32": None, "quantized": None, "change": None, "change_low": None, "change_high": None, "metric": None}
 OTHER = replace(MEASURED, cell="bbbbbbbbbbbb", model="beta", calib="entropy", started="2026-11-23T16:41:00+00:00")

@@ -3,27 +3,27 @@
 from dataclasses import replace
 from pathlib import Path
 
-from quantbench.record import Row
-from quantbench.report.results import Results
+from shared import ROW
 
-ROW = Row(
+from quantbench.report.results import Results
+from quantbench.report.tables import tables
+
+PAPERS = replace(
+    ROW,
     cell="",
     suite="paper",
     model="resnet50",
     task="imagenet",
-    metric="top1",
     samples=50_000,
     fp32=76.0,
-    weight_granularity="per_channel",
-    weight_bits=8,
-    mapping="scale",
-    fold_bn=False,
-    method="ptq",
-    backend="simulate",
-    seed=0,
-    calibration_samples=1024,
+    quantized=None,
+    change=None,
+    change_low=None,
+    change_high=None,
+    relative_change=None,
+    calib=None,
+    activation_bits=None,
     agreement=99.0,
-    sqnr_db=30.0,
     seconds=2.0,
     started="2026-01-01T00:00:00+00:00",
 )
@@ -31,7 +31,7 @@ ROW = Row(
 
 def row(quantized=None, half=0.1, **changes):
     """A measured row whose interval is the change +- half; with a status, a row without figures."""
-    made = replace(ROW, **changes)
+    made = replace(PAPERS, **changes)
     if made.status != "ok":
         return replace(made, metric=None, samples=None, fp32=None, agreement=None, sqnr_db=None, seconds=None)
     change = quantized - made.fp32
@@ -51,3 +51,16 @@ def results(*rows, weights="IMAGENET1K_V1"):
     if weights is not None:
         details = {found.cell: {"config": {"model": {"name": found.model, "weights": weights}}} for found in named}
     return Results(Path("results"), named, details)
+
+
+def table(found, name):
+    """The table of that name of some results, None where they have no rows for it."""
+    return {made.name: made for made in tables(found)}.get(name)
+
+
+def texts(made):
+    return [[item.text for item in line] for line in made.rows]
+
+
+def column(made, title):
+    return [line[made.columns.index(title)] for line in made.rows]

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+from table_rows import int8, results, row, table, texts
+
+from quantbench.report.results import Results
+
+
+def test_a_measured_row_hides_an_older_failure_of_its_slot():
+    rows = [row(status="failed", error="no data", started="2026-02-01"), row(75.0)]
+    assert texts(table(results(*rows), "table4"))[0][3] == "75.00 ±0.10"
+
+
+def test_networks_that_differ_in_another_option_are_lines_of_their_own():
+    made = [int8(93.5, model="mine", cell="a"), int8(80.0, model="mine", cell="b")]
+    found = results(*made)
+    for cell, arch in (("a", "resnet20"), ("b", "resnet56")):
+        found.details[cell]["config"]["model"]["arch"] = arch
+    assert [line[0].text for line in table(found, "table5").rows] == ["mine (arch=resnet20)", "mine (arch=resnet56)"]
+
+
+def test_a_table_measured_on_fewer_samples_only_is_still_shown():
+    found = results(row(75.0), int8(74.0, samples=500, fp32=75.0))
+    assert texts(table(found, "table5"))[0][2:4] == ["75.00", "74.00 ±0.10"]
+    verdicts = [line[-1].text for line in table(found, "differences").rows if line[1].text == "5"]
+    assert verdicts == ["not compared: 500 of 50,000 samples"]
+
+
+def test_one_model_with_other_weights_or_another_task_is_another_line():
+    named = [row(75.0, cell="a"), row(1.0, cell="b"), row(60.0, cell="c", task="other")]
+    details = {cell: {"config": {"model": {"weights": w}}} for cell, w in (("a", "IMAGENET1K_V1"), ("b", "random"))}
+    details["c"] = details["a"]
+    made = table(Results(Path("results"), named, details), "table4")
+    assert [line[0].text for line in made.rows] == [
+        "resnet50 (imagenet, IMAGENET1K_V1)",
+        "resnet50 (imagenet, random)",
+        "resnet50 (other, IMAGENET1K_V1)",
+        "ResNet50 v1.5",
+    ]
+
+
+def test_a_record_without_configuration_joins_the_network_it_belongs_to():
+    found = results(row(75.0, cell="a"), row(status="failed", fold_bn=True, cell="b"))
+    del found.details["b"]
+    assert texts(table(found, "table3"))[0][:5] == ["resnet50", "measured", "76.00", "75.00 ±0.10", "failed"]
