@@ -127,7 +127,7 @@ def predict(module: nn.Module, inputs: Inputs, batch_size: int, device: str, lab
         for indices, batch in inputs.batches(batch_size, device, label):
             order += indices
             parts.append(module(*batch).float().cpu())
-    outputs = torch.empty_like(together := torch.cat(parts))
+    outputs = torch.empty_like(together := _joined(parts))
     outputs[order] = together
     broken = ~torch.isfinite(outputs.flatten(1)).all(1)
     if bool(broken.any()):
@@ -142,6 +142,14 @@ def predict(module: nn.Module, inputs: Inputs, batch_size: int, device: str, lab
 
 def _chunks(indices: list[int], size: int) -> list[list[int]]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """The outputs of all batches, those of shorter texts filled up with zeros as within a batch."""
+    if parts[0].dim() > 2:
+        longest = max(part.shape[1] for part in parts)
+        parts = [F.pad(part, (*[0, 0] * (part.dim() - 2), 0, longest - part.shape[1])) for part in parts]
+    return torch.cat(parts)
 
 
 def _padded(tensors: Sequence[Tensor], value: float) -> Tensor:

@@ -25,10 +25,10 @@ from quantbench.networks.question_answering import best_answer, windower
 
 @dataclass(frozen=True)
 class Head:
-    """What transformers calls the module, and what its outputs become: `answer(outputs, mask, max_length)` [n, ...]."""
+    """What transformers calls the module, and what its outputs become: `answer(outputs, mask)`, [n, ...]."""
 
     auto_class: str
-    answer: Callable[..., Tensor]
+    answer: Callable[[Any, Tensor], Tensor]
 
 
 def load(
@@ -60,7 +60,7 @@ def load(
     vocabulary, padding = opened.config.vocab_size, opened.config.pad_token_id
     _check_length(opened.config, max_length)
     names = _arguments(module)
-    _answer_with(module, names, partial(HEADS[head].answer, max_length=max_length))
+    _answer_with(module, names, HEADS[head].answer)
     tokenizer = cache(partial(_tokenizer, name, opened.tokenizer_folder, vocabulary))
     noise = partial(_noise, names, vocabulary, max_length)
     preprocess, decode = _READERS[head](name, tokenizer, names, max_length, stride)
@@ -78,23 +78,22 @@ def load(
     )
 
 
-def _logits(outputs: Any, mask: Tensor, max_length: int) -> Tensor:
+def _logits(outputs: Any, mask: Tensor) -> Tensor:
     """Class logits [n, classes]."""
     logits: Tensor = outputs.logits
     return logits
 
 
-def _mean(outputs: Any, mask: Tensor, max_length: int) -> Tensor:
+def _mean(outputs: Any, mask: Tensor) -> Tensor:
     """The mean of the last hidden states over the text: [n, hidden]."""
     weight = mask[..., None].to(outputs.last_hidden_state.dtype)
     mean: Tensor = (outputs.last_hidden_state * weight).sum(1) / weight.sum(1)
     return mean
 
 
-def _start_and_end(outputs: Any, mask: Tensor, max_length: int) -> Tensor:
-    """Logits of start and end, [n, max_length, 2], zeros behind the text."""
-    logits = torch.stack([outputs.start_logits, outputs.end_logits], -1) * mask[..., None]
-    return F.pad(logits, (0, 0, 0, max_length - logits.shape[1]))
+def _start_and_end(outputs: Any, mask: Tensor) -> Tensor:
+    """Logits of start and end, [n, tokens, 2], zeros behind the text."""
+    return torch.stack([outputs.start_logits, outputs.end_logits], -1) * mask[..., None]
 
 
 HEADS = {

@@ -17,7 +17,8 @@ Item = tuple[Tensor, ...]
 class Network:
     """A module under test with its preprocessing.
 
-    `module` is in eval mode, float32, on the CPU; it maps a batch of items to one tensor [n, ...].
+    `module` is in eval mode, float32, on the CPU; it maps a batch of items to one tensor [n, ...]. Where there is an
+    output a position, [n, length, ...], the outputs of positions that only fill up the batch are zeros.
     `preprocess` turns the raw inputs of one sample (for vision: uint8 array [H, W, C]; for language: str or a pair of
     them) into its items: one, or several where a long text is cut into windows or two texts are compared.
     `example` holds the arguments of one forward pass with a batch of one: its shapes count, its values do not.
