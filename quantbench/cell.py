@@ -138,12 +138,14 @@ def _model(model: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _task(task: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The task's group; a folder of data is named by its absolute path."""
+    """The task's group; data are named by their absolute path: `path`, or its sub-folder with the task's name."""
     checked = {key: value for key, value in task.items() if key != "labels"}
     if "calibration_samples" in task:
         _integer({"task.calibration_samples": task["calibration_samples"]}, "task.calibration_samples", 1, None)
     if task.get("path") is not None:
-        checked["path"] = str(Path(str(task["path"])).expanduser().absolute())
+        path = Path(str(task["path"])).expanduser().absolute()
+        named = path / str(task["name"])
+        checked["path"] = str(named if named.is_dir() else path)
     return checked
 
 
