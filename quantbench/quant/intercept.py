@@ -22,7 +22,7 @@ from quantbench.quant.attention import scaled_dot_product_attention
 from quantbench.quant.errors import QuantizationError
 from quantbench.quant.granularity import PerChannel
 from quantbench.quant.guard import Guard
-from quantbench.quant.residual import ADDITIONS, IN_PLACE, Origins
+from quantbench.quant.residual import ADDITIONS, TERMS, Origins
 from quantbench.quant.stack import SIMPLE, ModuleStack
 
 
@@ -214,7 +214,7 @@ class _ResidualMode(_LayerMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func in ADDITIONS and not self._in_attention:
-            first, second = (_argument(place, args, kwargs) for place in ADDITIONS[func])
+            first, second = (_argument(place, args, kwargs) for place in TERMS)
             if self._origins.is_residual(first, second, kwargs.get("alpha", 1)):
                 return self._handle(self._addition(func, first, second, args, kwargs))
         self._in_attention, before = self._in_attention or func in _EXPANSIONS, self._in_attention
@@ -235,8 +235,8 @@ class _ResidualMode(_LayerMode):
     ) -> Call:
         layer = self._numbered("add")
         operands = (Operand(f"{layer}.lhs", "lhs", first, None), Operand(f"{layer}.rhs", "rhs", second, None))
-        function = partial(_add_into, first) if func in IN_PLACE else func
-        return Call(layer, "add", operands, None, function, args, kwargs, Operation("add", ADDITIONS[func]))
+        function = partial(_add_into, first) if func is torch.Tensor.add_ else func
+        return Call(layer, "add", operands, None, function, args, kwargs, Operation("add", TERMS))
 
 
 def _add_into(target: Tensor, input: Tensor, other: Tensor, **_: Any) -> Tensor:

@@ -21,15 +21,9 @@ from torch import Tensor, nn
 from quantbench.quant.nested import tensors
 from quantbench.quant.stack import ModuleStack
 
-# Every way to write an addition, and where its operands stand.
-ADDITIONS: dict[Callable[..., Any], tuple[tuple[int, str], tuple[int, str]]] = {
-    **dict.fromkeys(
-        (torch.add, torch.Tensor.add, torch.Tensor.add_, torch.Tensor.__add__, torch.Tensor.__iadd__),
-        ((0, "input"), (1, "other")),
-    ),
-    torch.Tensor.__radd__: ((1, "other"), (0, "input")),
-}
-IN_PLACE = frozenset({torch.Tensor.add_, torch.Tensor.__iadd__})
+# What torch calls for every way to write an addition: `+` and `__radd__` are Tensor.add, `+=` is Tensor.add_.
+ADDITIONS: frozenset[Callable[..., Any]] = frozenset({torch.add, torch.Tensor.add, torch.Tensor.add_})
+TERMS = ((0, "input"), (1, "other"))
 
 _LOOK_UPS = frozenset({F.embedding, F.embedding_bag, torch.embedding})
 # They take shape and dtype of a tensor, none of its values.
