@@ -53,6 +53,8 @@ def test_table_3_has_our_row_above_the_papers():
         {"weight_bits": 4},
         {"mapping": "affine"},
         {"skip_layers": "conv1"},
+        {"residual_adds": True},
+        {"gelu_bound": 10.0},
         {"method": "qat"},
         {"backend": "onnxruntime"},
         {"activation_bits": 8, "calib": "max"},
