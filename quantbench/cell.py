@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ SCHEMA = 1
 
 GRANULARITIES = ("per_channel", "per_tensor")
 MAPPINGS = ("scale", "affine")
+# Options that came after the first records, which did not have them: where they are off, the hash does not know them.
+_LATER_OPTIONS = {"residual_adds": False, "gelu_bound": None}
 DEVICES = ("auto", "cpu", "cuda")
 METHODS = ("ptq",)
 BACKENDS = ("simulate",)
@@ -30,7 +33,7 @@ class Cell:
     """One row of results before it is measured. `model` and `task` are the composed config groups.
 
     `calib` is the composed calibrator: its name and parameters. It is None, and `activation_bits` too, where
-    activations stay in float.
+    activations stay in float; `residual_adds` is False then.
     """
 
     suite: str
@@ -43,6 +46,8 @@ class Cell:
     mapping: str
     fold_bn: bool
     skip_layers: tuple[str, ...]
+    residual_adds: bool
+    gelu_bound: float | None
     method: str
     backend: str
     seed: int
@@ -55,11 +60,19 @@ class Cell:
         """Twelve hexadecimal digits that name the cell's files, of all that decides its figures: the suite does not."""
         decisive = {"schema": SCHEMA, **asdict(self), "task": dict(self.task)}
         del decisive["suite"]
+        for option, usual in _LATER_OPTIONS.items():
+            if decisive[option] == usual:
+                del decisive[option]
         if self.activation_bits is None:
             decisive["task"].pop("calibration_samples", None)
             if self.model.get("weights") != "random":
                 del decisive["seed"]
         return fingerprint(decisive)
+
+    @property
+    def sites(self) -> tuple[bool, bool, float | None]:
+        """What decides the layers, their sites and the histograms: fold_bn, residual_adds and gelu_bound."""
+        return self.fold_bn, self.residual_adds, self.gelu_bound
 
     @property
     def shared(self) -> str:
@@ -81,6 +94,7 @@ def cell_from_config(config: Mapping[str, Any], cuda_available: bool) -> Cell:
         UserError: a value is out of range or of the wrong kind; the message names its key.
     """
     activations = _boolean(config, "activations")
+    residual_adds = _boolean(config, "residual_adds")
     for group in ("model", "task", "calib", "method", "backend", "suite"):
         if "name" not in config[group]:
             raise UserError(f"{group}.name is missing: write `name: ...` into the file of this {group}")
@@ -102,6 +116,8 @@ def cell_from_config(config: Mapping[str, Any], cuda_available: bool) -> Cell:
         mapping=_choice(config, "mapping", MAPPINGS),
         fold_bn=_boolean(config, "fold_bn"),
         skip_layers=_names(config, "skip_layers"),
+        residual_adds=residual_adds and activations,
+        gelu_bound=None if config["gelu_bound"] is None else _positive(config, "gelu_bound"),
         method=_choice(config["method"], "name", METHODS, "method"),
         backend=_choice(config["backend"], "name", BACKENDS, "backend"),
         seed=_integer(config, "seed", 0, 2**31 - 1),
@@ -162,6 +178,13 @@ def _boolean(config: Mapping[str, Any], key: str) -> bool:
     if not isinstance(value, bool):
         raise UserError(f"{key}={value}: must be true or false")
     return value
+
+
+def _positive(config: Mapping[str, Any], key: str) -> float:
+    value = config[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise UserError(f"{key}={value}: must be a number above 0")
+    return float(value)
 
 
 def _choice(config: Mapping[str, Any], key: str, choices: tuple[str | None, ...], shown: str | None = None) -> str:

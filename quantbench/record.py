@@ -46,6 +46,8 @@ class Row:
     mapping: str | None = None
     fold_bn: bool | None = None
     skip_layers: str | None = None  # the patterns, separated by spaces
+    residual_adds: bool | None = None  # both inputs of residual adds quantized too
+    gelu_bound: float | None = None  # GELU's output clipped from above at it
     method: str | None = None
     backend: str | None = None
     seed: int | None = None

@@ -27,6 +27,7 @@ from quantbench.methods.ptq import collect
 from quantbench.networks.network import Network
 from quantbench.provenance import versions
 from quantbench.quant.fold import fold_batch_norm
+from quantbench.quant.gelu import clip_gelu
 from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import Layer, find_layers
 from quantbench.tasks.task import Task
@@ -105,14 +106,19 @@ def _load(shared: str) -> Reference:
 
 
 @lru_cache(maxsize=2)
-def prepare(reference: Reference, fold_bn: bool) -> Prepared:
-    """Fold batch normalization, if asked, and find the layers; needs no data."""
+def prepare(reference: Reference, fold_bn: bool, residual_adds: bool, gelu_bound: float | None) -> Prepared:
+    """Fold batch normalization, if asked, and find the layers; needs no data.
+
+    Raises:
+        QuantizationError: `gelu_bound` is given and the network runs no GELU.
+    """
     module = reference.network.module
     example = [tensor.to(reference.device) for tensor in reference.network.example]
     folded: list[tuple[str, str]] = []
     if fold_bn:
         module, folded = fold_batch_norm(module, *example)
-    return Prepared(module, find_layers(module, *example), folded)
+    with clip_gelu(module, gelu_bound):
+        return Prepared(module, find_layers(module, *example, residual_adds=residual_adds), folded)
 
 
 def fp32_outputs(reference: Reference) -> Pass[Tensor]:
@@ -133,25 +139,29 @@ def _fp32_outputs(reference: Reference) -> Pass[Tensor]:
     return Pass(torch.from_numpy(arrays["outputs"]), float(arrays["seconds"]), kept)
 
 
-def histograms(reference: Reference, fold_bn: bool) -> Pass[Mapping[str, Histogram]]:
+def histograms(
+    reference: Reference, fold_bn: bool, residual_adds: bool, gelu_bound: float | None
+) -> Pass[Mapping[str, Histogram]]:
     """The histogram of every activation site over the calibration samples."""
-    return _first_or_kept(_histograms, reference, fold_bn)
+    return _first_or_kept(_histograms, reference, fold_bn, residual_adds, gelu_bound)
 
 
 @lru_cache(maxsize=2)
-def _histograms(reference: Reference, fold_bn: bool) -> Pass[Mapping[str, Histogram]]:
+def _histograms(
+    reference: Reference, fold_bn: bool, residual_adds: bool, gelu_bound: float | None
+) -> Pass[Mapping[str, Histogram]]:
 
     def make() -> Arrays:
         began = time.perf_counter()
-        module = prepare(reference, fold_bn).module
+        module = prepare(reference, fold_bn, residual_adds, gelu_bound).module
         # Positions that only fill up a batch are no data: without padding there are none.
         batches = reference.calibration.batches(reference.batch_size, reference.device, "calibration", padded=False)
-        return {
-            **pack(collect(module, (batch for _, batch in batches))),
-            "seconds": np.array(time.perf_counter() - began),
-        }
+        with clip_gelu(module, gelu_bound):
+            found = collect(module, (batch for _, batch in batches), residual_adds)
+        return {**pack(found), "seconds": np.array(time.perf_counter() - began)}
 
-    arrays, kept = recall("histograms", histograms_key(reference, fold_bn), (*NAMES, "seconds"), make)
+    key = histograms_key(reference, fold_bn, residual_adds, gelu_bound)
+    arrays, kept = recall("histograms", key, (*NAMES, "seconds"), make)
     return Pass(unpack(arrays), float(arrays["seconds"]), kept)
 
 
@@ -162,9 +172,11 @@ def _first_or_kept(cached: _lru_cache_wrapper[Pass[T]], *arguments: Any) -> Pass
     return replace(found, kept=found.kept or cached.cache_info().hits > hits)
 
 
-def histograms_key(reference: Reference, fold_bn: bool) -> str:
+def histograms_key(reference: Reference, fold_bn: bool, residual_adds: bool, gelu_bound: float | None) -> str:
     """What names the histograms: a fingerprint of all that decides them."""
-    return _key(reference, reference.calibration, fold_bn)
+    options = {"residual_adds": residual_adds, "gelu_bound": gelu_bound}
+    chosen = [(name, value) for name, value in options.items() if value]
+    return _key(reference, reference.calibration, fold_bn, *chosen)
 
 
 def forget() -> None:

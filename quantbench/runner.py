@@ -29,6 +29,7 @@ from quantbench.methods.ptq import Quantization, quantize, site_sqnr_db
 from quantbench.provenance import git_revision, peak_memory_mb, reset_peak_memory, versions
 from quantbench.quant.calibrators import CALIBRATORS, Calibrator
 from quantbench.quant.errors import QuantizationError
+from quantbench.quant.gelu import clip_gelu
 from quantbench.quant.scheme import Scheme
 from quantbench.quant.simulate import simulate
 from quantbench.record import Record, Row
@@ -123,8 +124,8 @@ def _measure(cell: Cell, row: Row) -> Record:
     _use_exact_float32()
     reference = load_reference(cell)
     fp32 = fp32_outputs(reference)
-    prepared = prepare(reference, cell.fold_bn)
-    calibration = None if cell.activation_bits is None else histograms(reference, cell.fold_bn)
+    prepared = prepare(reference, *cell.sites)
+    calibration = None if cell.activation_bits is None else histograms(reference, *cell.sites)
 
     began = time.perf_counter()
     seen = calibration.result if calibration else {}
@@ -132,7 +133,7 @@ def _measure(cell: Cell, row: Row) -> Record:
     seconds_decide = time.perf_counter() - began
 
     began = time.perf_counter()
-    with BACKENDS[cell.backend](prepared.module, quantization):
+    with clip_gelu(prepared.module, cell.gelu_bound), BACKENDS[cell.backend](prepared.module, quantization):
         outputs = predict(prepared.module, reference.evaluation, cell.batch_size, cell.device, "quantized")
     seconds_quantized = time.perf_counter() - began
 
@@ -155,7 +156,7 @@ def _measure(cell: Cell, row: Row) -> Record:
         "quantized": 1,
     }
     details = _details(cell, reference, prepared, quantization)
-    kept = None if calibration is None else histograms_key(reference, cell.fold_bn)
+    kept = None if calibration is None else histograms_key(reference, *cell.sites)
     site_sqnr = site_sqnr_db(quantization, seen)
     return Record(row, {**details, "passes": passes, "site_sqnr_db": site_sqnr, "histograms": kept}, samples, seen)
 
@@ -177,6 +178,8 @@ def _described(cell: Cell) -> Row:
         mapping=cell.mapping,
         fold_bn=cell.fold_bn,
         skip_layers=" ".join(cell.skip_layers) or None,
+        residual_adds=cell.residual_adds,
+        gelu_bound=cell.gelu_bound,
         method=cell.method,
         backend=cell.backend,
         seed=cell.seed,
@@ -208,7 +211,8 @@ def _scheme(cell: Cell) -> Scheme:
 
 
 def _simulated(module: nn.Module, quantization: Quantization) -> AbstractContextManager[None]:
-    return simulate(module, quantization.mappings)
+    residual_adds = any(layer.kind == "add" for layer in quantization.layers)
+    return simulate(module, quantization.mappings, residual_adds)
 
 
 METHODS = {"ptq": quantize}

@@ -124,6 +124,8 @@ def recipe(row: Row) -> str:
     extras = {
         str(row.mapping): row.mapping != "scale",
         "bn folded": row.fold_bn,
+        "residual adds": row.residual_adds,
+        "" if row.gelu_bound is None else f"GELU{row.gelu_bound:.10g}": row.gelu_bound,
         f"without {row.skip_layers}": row.skip_layers,
         f"seed {row.seed}": row.seed,
     }

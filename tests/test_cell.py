@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from quantbench.cell import cell_from_config
+from quantbench.cell import Cell, cell_from_config
 from quantbench.errors import UserError
 
 
@@ -18,6 +20,10 @@ def test_equal_configs_have_equal_hashes_and_others_have_not(settings):
         ["mapping=affine"],
         ["fold_bn=true"],
         ["skip_layers=[conv1]"],
+        ["residual_adds=true"],
+        ["gelu_bound=10"],
+        ["gelu_bound=10.5"],
+        ["activations=false", "gelu_bound=10"],
         ["limit=100"],
         ["batch_size=8"],
         ["seed=1"],
@@ -36,6 +42,34 @@ def test_what_does_not_matter_does_not_change_the_hash(settings):
     weights_only = cell_from_config(settings("activations=false"), False)
     assert weights_only.hash == cell_from_config(settings("activations=false", "calib=entropy"), False).hash
     assert (weights_only.calib, weights_only.activation_bits) == (None, None)
+    assert weights_only == cell_from_config(settings("activations=false", "residual_adds=true"), False)
+    assert cell_from_config(settings("gelu_bound=10"), False) == cell_from_config(settings("gelu_bound=10.0"), False)
+
+
+@pytest.mark.parametrize("bits, calib, expected", [(8, {"name": "max"}, "e183ed2725a0"), (None, None, "f2043ad89b9a")])
+def test_options_that_are_off_leave_the_hash_as_it_was_before_there_were_such_options(bits, calib, expected):
+    cell = Cell(
+        suite="desk",
+        model={"name": "net", "weights": "random"},
+        task={"name": "photos", "calibration_samples": 64},
+        calib=calib,
+        weight_granularity="per_channel",
+        weight_bits=8,
+        activation_bits=bits,
+        mapping="scale",
+        fold_bn=False,
+        skip_layers=("conv1",),
+        residual_adds=False,
+        gelu_bound=None,
+        method="ptq",
+        backend="simulate",
+        seed=0,
+        limit=None,
+        batch_size=64,
+        device="cpu",
+    )
+    assert cell.hash == expected
+    assert len({cell.hash, replace(cell, residual_adds=True).hash, replace(cell, gelu_bound=10.0).hash}) == 3
 
 
 @pytest.mark.parametrize(
@@ -50,6 +84,12 @@ def test_what_does_not_matter_does_not_change_the_hash(settings):
         ("batch_size=0", "batch_size=0: must be an integer of at least 1"),
         ("seed=-1", "seed=-1: must be an integer from 0"),
         ("fold_bn=maybe", "fold_bn=maybe: must be true or false"),
+        ("residual_adds=maybe", "residual_adds=maybe: must be true or false"),
+        ("gelu_bound=0", "gelu_bound=0: must be a number above 0"),
+        ("gelu_bound=-1.5", "gelu_bound=-1.5: must be a number above 0"),
+        ("gelu_bound=inf", "gelu_bound=inf: must be a number above 0"),
+        ("gelu_bound=true", "gelu_bound=True: must be a number above 0"),
+        ("gelu_bound=ten", "gelu_bound=ten: must be a number above 0"),
         ("skip_layers=conv1", "skip_layers=conv1: must be a list"),
         ("device=tpu", "device=tpu: must be one of auto, cpu, cuda"),
         ("device=cuda", "device=cuda: torch sees no CUDA device here"),

@@ -243,7 +243,7 @@ LAYERS = [
 def test_inspect_prints_every_layer(monkeypatch, capsys):
     torch = pytest.importorskip("torch")
     network = types.SimpleNamespace(module=torch.nn.Conv2d(3, 4, 3), example=(torch.zeros(1, 3, 8, 8),))
-    layers = types.SimpleNamespace(find_layers=lambda module, *example: LAYERS)
+    layers = types.SimpleNamespace(find_layers=lambda module, *example, residual_adds: LAYERS)
     seen = []
     networks = types.SimpleNamespace(load=lambda config: seen.append((config["weights"], config["seed"])) or network)
     monkeypatch.setitem(sys.modules, "quantbench.networks", networks)

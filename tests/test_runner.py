@@ -128,6 +128,57 @@ def test_a_record_has_the_signal_to_noise_of_every_quantized_site(measure):
     assert record.details["histograms"] and measure("activations=false", *SMALL).details["histograms"] is None
 
 
+def test_residual_adds_are_layers_more_and_cost_accuracy(measure):
+    plain, more = measure("calib=max", *SMALL), measure("calib=max", "residual_adds=true", *SMALL)
+    assert (plain.row.layers, more.row.layers, more.row.layers_quantized) == (22, 31, 31)
+    assert (plain.row.residual_adds, more.row.residual_adds) == (False, True)
+    added = {f"layer{i}.{j}.add_0.{side}" for i in (1, 2, 3) for j in range(3) for side in ("lhs", "rhs")}
+    for part in ("ranges", "site_sqnr_db"):
+        assert set(more.details[part]) - set(plain.details[part]) == added
+    assert set(more.histograms) - set(plain.histograms) == added
+    assert more.details["histograms"] != plain.details["histograms"]
+    assert more.row.sqnr_db < plain.row.sqnr_db
+    left_out = measure("calib=max", "residual_adds=true", "skip_layers=['*.add_*']", *SMALL)
+    pd.testing.assert_frame_equal(left_out.samples, plain.samples)
+
+
+def test_options_that_are_off_leave_the_key_of_the_histograms_as_it_was(settings):
+    cell = cell_from_config(settings(*SMALL), False)
+    loaded = reference.load_reference(cell)
+    assert reference.histograms_key(loaded, *cell.sites) == reference._key(loaded, loaded.calibration, False)
+    keys = [reference.histograms_key(loaded, False, *sites) for sites in ((False, None), (True, None), (False, 10.0))]
+    assert len(set(keys)) == 3
+
+
+def test_gelu_is_clipped_in_calibration_and_in_the_quantized_run_but_not_in_fp32(measure, monkeypatch):
+    load = networks.load
+
+    def with_gelu(config):
+        torch.manual_seed(0)
+        network = load(config)
+        module = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(784, 16), torch.nn.GELU(), torch.nn.Linear(16, 10)
+        )
+        return replace(network, module=module.eval())
+
+    monkeypatch.setattr(networks, "load", with_gelu)
+    monkeypatch.setattr(reference, "recall", lambda kind, key, names, make: (make(), False))
+    reference.forget()
+    plain, bound = measure("calib=max", *SMALL), measure("calib=max", "gelu_bound=0.125", *SMALL)
+    reference.forget()
+    assert (plain.row.gelu_bound, bound.row.gelu_bound) == (None, 0.125)
+    assert plain.row.fp32 == bound.row.fp32 and (plain.samples.signal == bound.samples.signal).all()
+    assert plain.details["ranges"]["3.input"]["high"][0] > 0.2
+    assert bound.details["ranges"]["3.input"]["high"][0] <= 0.17 and bound.histograms["3.input"].high == 0.125
+    assert bound.row.sqnr_db < plain.row.sqnr_db - 10
+
+
+def test_a_bound_for_a_network_without_gelu_is_a_failed_record(measure):
+    record = measure("gelu_bound=10", *SMALL)
+    assert record.row.status == "failed"
+    assert record.row.error.startswith("gelu_bound=10: the network runs no GELU")
+
+
 def test_float_passes_are_kept_for_other_schemes_and_later_processes(measure):
     measure("calib=max", *SMALL, "seed=7")
     reference.forget()

@@ -202,6 +202,9 @@ def test_a_recipe_names_all_that_differs_from_the_default():
     assert recipe(replace(WIDE, calib="max", percentile=None, fold_bn=False)) == "w8 per_channel, a8 max"
     other = replace(WIDE, activation_bits=None, mapping="affine", skip_layers="conv1 fc", seed=2, fold_bn=False)
     assert recipe(other) == "w8 per_channel, activations float, affine, without conv1 fc, seed 2"
+    more = replace(ROW, calib="max", percentile=None, fold_bn=False, residual_adds=True, gelu_bound=10.0)
+    assert recipe(more) == "w8 per_channel, a8 max, residual adds, GELU10"
+    assert recipe(replace(more, residual_adds=False, gelu_bound=0.5)) == "w8 per_channel, a8 max, GELU0.5"
 
 
 def test_no_progress_bar_without_a_terminal_and_one_with_it(folder):

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
     settings: Any = OmegaConf.to_container(composed.config, resolve=True)
     network = load({**settings["model"], "seed": settings["seed"]})
-    layers = find_layers(network.module, *network.example)
+    layers = find_layers(network.module, *network.example, residual_adds=settings["residual_adds"] is True)
     result = table("layer", "kind", "sites", "parameters", "MACs", right=("parameters", "MACs"))
     for layer in layers:
         row(result, layer.name, layer.kind, _sites(layer), f"{layer.parameters:,}", f"{layer.macs:,}")

@@ -111,10 +111,10 @@ def _histogram(cell: Cell, wanted: str) -> tuple[str, Histogram]:
     from quantbench.reference import histograms, load_reference, prepare
 
     reference = load_reference(cell)
-    layers = prepare(reference, cell.fold_bn).layers  # before the calibration pass, which may take minutes
+    layers = prepare(reference, *cell.sites).layers  # before the calibration pass, which may take minutes
     sites = [site.name for layer in layers for site in layer.sites if site.weight is None]
     site = find_site(wanted, sites, str(cell.model["name"]))
-    return site, histograms(reference, cell.fold_bn).result[site]
+    return site, histograms(reference, *cell.sites).result[site]
 
 
 def find_site(wanted: str, sites: Collection[str], network: str) -> str:

@@ -33,13 +33,17 @@ class Quantization:
     mappings: dict[str, SiteMapping]
 
 
-def collect(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> dict[str, Histogram]:
+def collect(
+    module: nn.Module, batches: Iterable[tuple[Tensor, ...]], residual_adds: bool = False
+) -> dict[str, Histogram]:
     """The histogram of every activation site over all batches (section 3.4: statistics of the float network).
+
+    With `residual_adds`, the operands of residual additions are sites too.
 
     Raises:
         QuantizationError: a site holds NaN or an infinity; the message names the site.
     """
-    with torch.inference_mode(), observe(module) as counters:
+    with torch.inference_mode(), observe(module, residual_adds) as counters:
         for batch in batches:
             module(*batch)
     return {site: counter.histogram() for site, counter in counters.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 from quantbench.errors import UserError
 from quantbench.loading import load_from
+from quantbench.networks.attention import visible_attention
 from quantbench.networks.network import Network
 from quantbench.networks.settle import settle_batch_norm
 
@@ -31,6 +32,7 @@ def load(config: Mapping[str, Any]) -> Network:
     if family not in FAMILIES:
         raise UserError(f"no family {family!r} of networks: there are {', '.join(FAMILIES)}")
     network: Network = load_from(FAMILIES[family], options, f"family {family} of networks")
+    visible_attention(network.module)
     if network.weights.startswith("random:"):
         settle_batch_norm(network.module, network.example, int(options.get("seed", 0)))
     return network

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -17,7 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from quantbench.quant.granularity import split_groups
-from quantbench.quant.intercept import ModuleStack
+from quantbench.quant.nested import tensors
+from quantbench.quant.stack import ModuleStack
 
 Foldable = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d | nn.Linear
 
@@ -107,7 +108,7 @@ def _pairs(module: nn.Module, *example: Tensor) -> list[tuple[str, str]]:
     class Uses(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if getattr(func, "__name__", "") != "__get__":
-                for tensor in _tensors((args, kwargs)):
+                for tensor in tensors((args, kwargs)):
                     if id(tensor) in produced:
                         taken.setdefault(id(tensor), []).append(stack.frames[-1][0])
             return func(*args, **(kwargs or {}))
@@ -125,7 +126,7 @@ def _pairs(module: nn.Module, *example: Tensor) -> list[tuple[str, str]]:
     finally:
         for handle in handles:
             handle.remove()
-    returned = {id(t) for t in _tensors(output)}
+    returned = {id(t) for t in tensors(output)}
     pairs = []
     for key, (layer, _) in produced.items():
         users = set(taken.get(key, []))
@@ -134,15 +135,3 @@ def _pairs(module: nn.Module, *example: Tensor) -> list[tuple[str, str]]:
             if norm in norms and runs[layer] == runs[norm] == 1:
                 pairs.append((layer, norm))
     return pairs
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _tensors(item)

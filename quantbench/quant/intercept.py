@@ -7,21 +7,23 @@ matrix multiplications, whichever way it was called.
 from __future__ import annotations
 
 import types
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from quantbench.quant.attention import scaled_dot_product_attention
 from quantbench.quant.errors import QuantizationError
 from quantbench.quant.granularity import PerChannel
+from quantbench.quant.guard import Guard
+from quantbench.quant.residual import ADDITIONS, TERMS, Origins
+from quantbench.quant.stack import SIMPLE, ModuleStack
 
 
 @dataclass(frozen=True)
@@ -116,45 +118,6 @@ OPAQUE: frozenset[Callable[..., Any]] = frozenset(
 )
 
 
-# torch's files of modules that run no layer: to follow these too would cost time in every forward pass.
-SIMPLE = frozenset(
-    f"torch.nn.modules.{file}" for file in ("activation", "batchnorm", "dropout", "flatten", "normalization", "pooling")
-)
-
-
-class ModuleStack:
-    """The names of the modules that are running now, innermost last, each with its count of operations so far."""
-
-    def __init__(self) -> None:
-        """Start outside every module."""
-        self.frames: list[tuple[str, nn.Module, Counter[str]]] = []
-
-    @contextmanager
-    def follow(self, module: nn.Module, simple: frozenset[str] = frozenset()) -> Iterator[None]:
-        """Keep the stack right while `module` runs; childless modules defined in a file of `simple` are passed over."""
-        handles = []
-        for name, child in module.named_modules():
-            if type(child).__module__ in simple and not child._modules:
-                continue
-            handles.append(child.register_forward_pre_hook(self._enter(name)))
-            handles.append(child.register_forward_hook(self._leave, always_call=True))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-            self.frames.clear()
-
-    def _enter(self, name: str) -> Callable[[nn.Module, Any], None]:
-        def hook(module: nn.Module, _: Any) -> None:
-            self.frames.append((name, module, Counter()))
-
-        return hook
-
-    def _leave(self, module: nn.Module, _: Any, __: Any) -> None:
-        self.frames.pop()
-
-
 class _LayerMode(TorchFunctionMode):
     def __init__(self, module: nn.Module, stack: ModuleStack, handler: Handler) -> None:
         super().__init__()
@@ -169,12 +132,7 @@ class _LayerMode(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if operation := OPERATIONS.get(func):
-            call = self._call(operation, func, args, kwargs)
-            self.handling, before = True, self.handling
-            try:
-                return self._handler(call)
-            finally:
-                self.handling = before
+            return self._handle(self._call(operation, func, args, kwargs))
         if expansion := _EXPANSIONS.get(func):
             with self:
                 return expansion(*args, **kwargs)
@@ -186,35 +144,44 @@ class _LayerMode(TorchFunctionMode):
             )
         return func(*args, **kwargs)
 
+    def _handle(self, call: Call) -> Tensor:
+        self.handling, before = True, self.handling
+        try:
+            return self._handler(call)
+        finally:
+            self.handling = before
+
     def _call(
         self, operation: Operation, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Call:
-        def argument(place: tuple[int, str]) -> Any:
-            position, keyword = place
-            return args[position] if position < len(args) else kwargs.get(keyword)
-
-        first, second = (argument(place) for place in operation.operands)
+        first, second = (_argument(place, args, kwargs) for place in operation.operands)
         layer = self._layer_name(operation.kind, second)
         groups = kwargs.get("groups", args[6] if len(args) > 6 else 1)
         operands = (
             self._operand(layer, operation.kind, 0, first, groups, second),
             self._operand(layer, operation.kind, 1, second, groups, first),
         )
-        bias = argument(operation.bias) if operation.bias else None
+        bias = _argument(operation.bias, args, kwargs) if operation.bias else None
         return Call(layer, operation.kind, operands, bias, func, args, kwargs, operation)
 
     def _layer_name(self, kind: str, weight: Tensor) -> str:
         """The module whose `weight` is used, or the innermost module with a running number for the operation."""
-        frame, module, counts = self._stack.frames[-1] if self._stack.frames else ("", None, Counter())
+        frame, module = self._stack.frames[-1][:2] if self._stack.frames else ("", None)
         if module is not None and getattr(module, "weight", None) is weight:
             return frame
         name = self._names.get(id(weight), "")
         prefix = f"{frame}." if frame else ""
         if name.endswith(".weight") and name.startswith(prefix):
             return name.removesuffix(".weight")
-        number = counts[kind]
+        return self._numbered(kind)
+
+    def _numbered(self, kind: str) -> str:
+        """The innermost module with a running number for its operations of this kind."""
+        if not self._stack.frames:
+            return f"{kind}_0"
+        frame, _, counts = self._stack.frames[-1]
         counts[kind] += 1
-        return f"{prefix}{kind}_{number}"
+        return f"{frame}." * bool(frame) + f"{kind}_{counts[kind] - 1}"
 
     def _is_parameter(self, tensor: Tensor) -> bool:
         """True for a matrix of parameters or a view of one, such as `weight.t()`."""
@@ -234,32 +201,54 @@ class _LayerMode(TorchFunctionMode):
         return Operand(f"{layer}.{name}", name, tensor, channel)
 
 
-# What the operations above become below autograd. One that runs outside of every layer was not seen.
-_MULTIPLYING = frozenset(
-    {
-        *("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "addbmm", "dot", "vdot", "_addmm_activation", "_grouped_mm"),
-        *("addmm_", "addmv_", "baddbmm_", "addbmm_", "_sparse_mm", "_sparse_addmm", "_scaled_mm", "linalg_multi_dot"),
-        *("convolution", "_convolution", "conv_tbc", "deform_conv2d", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell"),
-    }
-)
+class _ResidualMode(_LayerMode):
+    """Residual additions are layers too. They are told from other sums by following all values, which takes time."""
+
+    def __init__(self, module: nn.Module, stack: ModuleStack, handler: Handler, origins: Origins) -> None:
+        super().__init__(module, stack, handler)
+        self._origins = origins
+        self._in_attention = False
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in ADDITIONS and not self._in_attention:
+            first, second = (_argument(place, args, kwargs) for place in TERMS)
+            if self._origins.is_residual(first, second, kwargs.get("alpha", 1)):
+                return self._handle(self._addition(func, first, second, args, kwargs))
+        self._in_attention, before = self._in_attention or func in _EXPANSIONS, self._in_attention
+        try:
+            output = super().__torch_function__(func, types, args, kwargs)
+        finally:
+            self._in_attention = before
+        self._origins.pass_on(func, args, kwargs, output)
+        return output
+
+    def _handle(self, call: Call) -> Tensor:
+        output = super()._handle(call)
+        self._origins.through_layer((call.operands[0].tensor, call.operands[1].tensor), output)
+        return output
+
+    def _addition(
+        self, func: Callable[..., Any], first: Tensor, second: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Call:
+        layer = self._numbered("add")
+        operands = (Operand(f"{layer}.lhs", "lhs", first, None), Operand(f"{layer}.rhs", "rhs", second, None))
+        function = partial(_add_into, first) if func is torch.Tensor.add_ else func
+        return Call(layer, "add", operands, None, function, args, kwargs, Operation("add", TERMS))
 
 
-class _Guard(TorchDispatchMode):
-    """Refuses compute-intensive operations that no layer accounts for."""
+def _add_into(target: Tensor, input: Tensor, other: Tensor, **_: Any) -> Tensor:
+    """The sum of quantized operands, written into the tensor that the network goes on with."""
+    if torch.is_grad_enabled():
+        return target.copy_(torch.add(input, other))
+    return torch.add(input, other, out=target)
 
-    def __init__(self, mode: _LayerMode, stack: ModuleStack) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._mode, self._stack = mode, stack
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        if name in _MULTIPLYING and not self._mode.handling:
-            where = self._stack.frames[-1][0] if self._stack.frames else ""
-            raise QuantizationError(
-                f"{name} in module {where!r} cannot be quantized: the call that runs it is not known; write it as "
-                "linear, convolution or matmul"
-            )
-        return func(*args, **(kwargs or {}))
+def _argument(place: tuple[int, str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    position, keyword = place
+    return args[position] if position < len(args) else kwargs.get(keyword)
 
 
 def _without_dispatch(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -278,11 +267,12 @@ _EXPANSIONS: dict[Callable[..., Any], Callable[..., Any]] = {
 
 
 @contextmanager
-def intercept(module: nn.Module, handler: Handler, guard: bool = False) -> Iterator[None]:
+def intercept(module: nn.Module, handler: Handler, guard: bool = False, residual_adds: bool = False) -> Iterator[None]:
     """While this is open, every layer of `module` is executed by `handler`, which returns the layer's output.
 
     Layers are named by the module whose weight they use (`layer3.0.conv1`) or, where there is none, by the innermost
-    module and a running number (`encoder.layer.0.attention.self.matmul_0`).
+    module and a running number (`encoder.layer.0.attention.self.matmul_0`). With `residual_adds` residual additions
+    are layers of the kind `add` (`layer3.0.add_0`); residual.py says which additions these are.
 
     Raises:
         QuantizationError: (on running the module) an operation such as einsum or LSTM cannot be seen through.
@@ -291,8 +281,15 @@ def intercept(module: nn.Module, handler: Handler, guard: bool = False) -> Itera
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        mode = _LayerMode(module, stack, handler)
-        with stack.follow(module, SIMPLE), mode, _Guard(mode, stack) if guard else nullcontext():
+        origins = Origins(module) if residual_adds else None
+        mode = _ResidualMode(module, stack, handler, origins) if origins else _LayerMode(module, stack, handler)
+        with ExitStack() as opened:
+            if origins:
+                opened.enter_context(origins.follow(module, stack))  # before the stack, to see when it is empty
+            opened.enter_context(stack.follow(module, SIMPLE))
+            opened.enter_context(mode)
+            if guard:
+                opened.enter_context(Guard(stack, lambda: mode.handling))
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)

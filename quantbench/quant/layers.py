@@ -40,8 +40,11 @@ class Layer:
     macs: int
 
 
-def find_layers(module: nn.Module, *example: Tensor) -> list[Layer]:
-    """The layers of `module` in the order of their first execution on `example` (a batch of one)."""
+def find_layers(module: nn.Module, *example: Tensor, residual_adds: bool = False) -> list[Layer]:
+    """The layers of `module` in the order of their first execution on `example` (a batch of one).
+
+    With `residual_adds`, residual additions are layers too.
+    """
     layers: dict[str, Layer] = {}
 
     def record(call: Call) -> Tensor:
@@ -54,7 +57,7 @@ def find_layers(module: nn.Module, *example: Tensor) -> list[Layer]:
             layers[call.layer] = Layer(call.layer, call.kind, tuple(sites), _parameters(call), macs)
         return output
 
-    with torch.no_grad(), intercept(module, record, guard=True):
+    with torch.no_grad(), intercept(module, record, guard=True, residual_adds=residual_adds):
         module(*example)
     return list(layers.values())
 
@@ -75,6 +78,8 @@ def _parameters(call: Call) -> int:
 
 def _macs(call: Call, output: Tensor) -> int:
     first, second = (o.tensor for o in call.operands)
+    if call.kind == "add":
+        return 0
     if call.kind == "matmul":
         return output.numel() * first.shape[-1]
     if call.kind.startswith("conv_transpose"):

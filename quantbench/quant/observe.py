@@ -14,8 +14,10 @@ from quantbench.quant.intercept import Call, intercept
 
 
 @contextmanager
-def observe(module: nn.Module) -> Iterator[dict[str, HistogramCounter]]:
+def observe(module: nn.Module, residual_adds: bool = False) -> Iterator[dict[str, HistogramCounter]]:
     """While this is open, running `module` counts the values of every activation site, by the site's name.
+
+    With `residual_adds`, the operands of residual additions are sites too.
 
     Raises:
         QuantizationError: (on running the module) a site holds NaN or an infinity; the message names the site.
@@ -31,5 +33,5 @@ def observe(module: nn.Module) -> Iterator[dict[str, HistogramCounter]]:
                     raise QuantizationError(f"site {operand.site}: {error}") from error
         return call.run()
 
-    with intercept(module, count):
+    with intercept(module, count, residual_adds=residual_adds):
         yield counters

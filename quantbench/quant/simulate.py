@@ -14,11 +14,12 @@ from quantbench.quant.memory import CHUNK, flatten_dense
 
 
 @contextmanager
-def simulate(module: nn.Module, mappings: Mapping[str, maps.Mapping]) -> Iterator[None]:
+def simulate(module: nn.Module, mappings: Mapping[str, maps.Mapping], residual_adds: bool = False) -> Iterator[None]:
     """While this is open, `module` runs quantized: every site that `mappings` names is, every other stays in float.
 
     Parameters are quantized once, at their first use. Activations go into scratch memory that is used again by the
     next layer; where gradients are recorded they go into fresh memory, with the straight-through estimator.
+    `residual_adds` is what the mappings were found with.
     """
     weights: dict[tuple[str, int], Tensor] = {}
     scratch = (_Scratch(), _Scratch())
@@ -41,7 +42,7 @@ def simulate(module: nn.Module, mappings: Mapping[str, maps.Mapping]) -> Iterato
         first, second = (quantized(o, s) for o, s in zip(call.operands, scratch, strict=True))
         return call.run(first, second)
 
-    with intercept(module, run):
+    with intercept(module, run, residual_adds=residual_adds):
         yield
 
 

@@ -60,11 +60,13 @@ def table5(rows: Iterable[Row]) -> tuple[Slot, ...]:
 
 
 def _plain(row: Row) -> bool:
-    """Int8 weights by the paper's scheme, by calibration alone, every layer quantized, simulated."""
+    """Int8 weights by the paper's scheme, by calibration alone, every layer and nothing else quantized, simulated."""
     return (
         row.weight_bits == 8
         and row.mapping == "scale"
         and not row.skip_layers
+        and not row.residual_adds
+        and row.gelu_bound is None
         and row.method in (None, "ptq")
         and row.backend in (None, "simulate")
     )

@@ -25,6 +25,8 @@ def test_rows_come_back_as_they_were(tmp_path):
         int8(75.0, "percentile", 99.99, cell="a"),
         row(cell="b", status="failed", error='no data: say "path", or\nelse'),
         row(75.0, half=float("inf"), cell="c", fold_bn=True, skip_layers="conv1 fc"),
+        row(75.0, cell="d", residual_adds=True, gelu_bound=10.0),
+        row(75.0, cell="e", residual_adds=False),
     ]
     assert rows_from_csv(written(tmp_path / "results.csv", rows)) == rows
 

@@ -10,6 +10,8 @@ from quantbench.report.table import MISSING
         {"weight_bits": 4},
         {"mapping": "affine"},
         {"skip_layers": "conv1"},
+        {"residual_adds": True},
+        {"gelu_bound": 10.0},
         {"method": "qat"},
         {"backend": "onnxruntime"},
         {"activation_bits": 8, "calib": "max"},
