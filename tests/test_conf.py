@@ -93,7 +93,7 @@ def test_an_experiment_chooses_a_model_and_so_its_task(tmp_path):
 
 
 @pytest.mark.parametrize(("table", "cells"), [("table3", 4), ("table4", 1), ("table5", 6)])
-@pytest.mark.parametrize(("suite", "networks"), [("desk", 9), ("desk_full", 9), ("paper", 19)])
+@pytest.mark.parametrize(("suite", "networks"), [("desk", 12), ("desk_full", 13), ("paper", 19)])
 def test_an_experiment_sweeps_over_the_suite(table, cells, suite, networks):
     composed = compose_checked(parse_arguments(["-m", f"experiment={table}", f"suite={suite}"]))
     params = composed.params
@@ -102,7 +102,7 @@ def test_an_experiment_sweeps_over_the_suite(table, cells, suite, networks):
     assert set(params["model"].split(",")) <= set(GROUPS["model"])
     assert math.prod(len(values.split(",")) for values in params.values()) == networks * cells
     assert composed.config.activations == (table == "table5")
-    assert composed.config.limit == (4000 if suite == "desk" else None)
+    assert composed.config.limit == (2000 if suite == "desk" else None)
 
 
 def test_a_key_that_only_the_swept_networks_task_has():

@@ -76,13 +76,13 @@ def test_a_failed_cell_is_a_row_the_sweep_goes_on_and_retry_tries_it_again(folde
 
 
 def test_combinations_that_do_not_go_together_are_left_out_with_their_reason(folder, capsys):
-    sweep = ("model=resnet20_fashion,jasper", "calib=max,percentile", "calib.percentile=99.9", "limit=20")
+    sweep = ("model=resnet20_fashion,gnmt", "calib=max,percentile", "calib.percentile=99.9", "limit=20")
     assert cli.main(["run", "-m", *sweep]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "left out: no override calib.percentile: only with calib=percentile" in output
-    assert "unsupported, because the network is not built yet (cells): jasper (1)" in output
+    assert "unsupported, because the network is not built yet (cells): gnmt (1)" in output
     assert sorted((row["model"], row["calib"], row["status"]) for row in rows()) == [
-        ("jasper", "percentile", "unsupported"),
+        ("gnmt", "percentile", "unsupported"),
         ("resnet20_fashion", "percentile", "ok"),
     ]
 
@@ -96,10 +96,10 @@ def test_an_experiment_takes_a_key_that_only_its_networks_task_has(folder, capsy
 
 
 def test_options_stand_where_the_user_likes_and_no_measured_cell_is_an_error(folder, capsys):
-    assert cli.main(["run", "model=jasper,bert_large", "task.path='/data/my photos'", "-m"]) == 2
+    assert cli.main(["run", "model=gnmt,transformer", "task.path='/data/my photos'", "-m"]) == 2
     captured = capsys.readouterr()
-    assert "unsupported, because the network is not built yet (cells): jasper (1), bert_large (1)" in captured.out
-    assert captured.err.splitlines()[0].startswith("1/2  jasper, w8 per_channel, a8 max: unsupported")
+    assert "unsupported, because the network is not built yet (cells): gnmt (1), transformer (1)" in captured.out
+    assert captured.err.splitlines()[0].startswith("1/2  gnmt, w8 per_channel, a8 max: unsupported")
     assert cli.main(["run", "-m", "model=resnet20_fashion,mobilenet_v2_fashion", "task=imagenet_photos"]) == 2
     assert capsys.readouterr().out.count("left out: ") == 2
 
