@@ -32,9 +32,8 @@ def test_windows_start_every_stride_tokens(tiny):
     assert [window.first for window in windows] == [4, 4, 4, 4]
     assert [len(window.inputs["input_ids"]) for window in windows] == [20, 20, 20, 15]
     assert windows[3].inputs["token_type_ids"].tolist() == [0] * 4 + [1] * 11
-    assert tiny.convert_ids_to_tokens(windows[3].inputs["input_ids"]) == ["[CLS]", "who", "?", "[SEP]"] + WORDS[30:] + [
-        "[SEP]"
-    ]
+    tokens = tiny.convert_ids_to_tokens(windows[3].inputs["input_ids"])
+    assert tokens == ["[CLS]", "who", "?", "[SEP]", *WORDS[30:], "[SEP]"]
 
 
 @pytest.mark.parametrize(
