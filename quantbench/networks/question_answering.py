@@ -2,7 +2,9 @@
 
 The procedure is that of Google's run_squad.py for BERT (Devlin et al. 2018), as NVIDIA's BERT uses it: windows of
 `max_length` tokens that start every `stride` tokens, the 20 best starts and ends of each, answers up to 30 tokens. A
-token that several windows show counts in the one that shows most of its surroundings.
+start that several windows show counts in the one that shows most of its surroundings. As there, the 20 best are those
+of all tokens of a window, question and separators too, which are no answer; padding, which there takes part too, is
+left out.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from quantbench.errors import UserError
 
 N_BEST = 20
 LONGEST_ANSWER = 30  # tokens
@@ -38,15 +42,17 @@ class Window:
 
 
 def windower(tokenizer: Any, max_length: int, stride: int) -> Callable[[str, str], list[Window]]:
-    """A function from question and paragraph to the windows; it remembers the last few, which are asked for again."""
+    """A function from question and paragraph to the windows; it remembers the last few, which are asked for again.
+
+    It raises UserError where a question fills the window.
+    """
 
     @lru_cache(maxsize=1 << 14)
     def windows(question: str, paragraph: str) -> list[Window]:
-        asked = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        if len(asked) > LONGEST_QUESTION:
-            question = question[: asked[LONGEST_QUESTION - 1][1]]
-        used = min(len(asked), LONGEST_QUESTION) + tokenizer.num_special_tokens_to_add(pair=True)
-        room = max_length - used
+        question, asked = _cut(tokenizer, question)
+        room = max_length - asked - tokenizer.num_special_tokens_to_add(pair=True)
+        if room < 1:
+            raise UserError(f"model.max_length={max_length}: a question of {asked} tokens leaves the paragraph no room")
         found = tokenizer(
             question,
             paragraph,
@@ -60,6 +66,16 @@ def windower(tokenizer: Any, max_length: int, stride: int) -> Callable[[str, str
         return _windows(found, tokenizer.model_input_names, step=min(room, stride))
 
     return windows
+
+
+def _cut(tokenizer: Any, question: str) -> tuple[str, int]:
+    """The question without what is behind its LONGEST_QUESTION tokens, and how many tokens it has then."""
+    places = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    if len(places) <= LONGEST_QUESTION:
+        return question, len(places)
+    question = question[: places[LONGEST_QUESTION - 1][1]]
+    # A word that is cut may fall into other tokens than it did as a whole.
+    return question, len(tokenizer(question, add_special_tokens=False)["input_ids"])
 
 
 def _windows(found: Any, names: list[str], step: int) -> list[Window]:
@@ -86,15 +102,16 @@ def best_answer(paragraph: str, windows: list[Window], logits: NDArray[np.float6
     """
     best, answer = -np.inf, ""
     for number, window in enumerate(windows):
-        count = len(window.spans)
-        start, end = logits[number, window.first : window.first + count].T
+        first, last = window.first, window.first + len(window.spans)
+        start, end = logits[number, : len(window.inputs["input_ids"])].T
+        ends = _largest(end)
         for s in _largest(start):
-            if _most_context(windows, window.begins + s) != number:
+            if not first <= s < last or _most_context(windows, window.begins + s - first) != number:
                 continue
-            for e in _largest(end):
+            for e in ends:
                 score = start[s] + end[e]
-                if s <= e < s + LONGEST_ANSWER and score > best:
-                    best, answer = score, paragraph[window.spans[s, 0] : window.spans[e, 1]]
+                if s <= e < min(s + LONGEST_ANSWER, last) and score > best:
+                    best, answer = score, paragraph[window.spans[s - first, 0] : window.spans[e - first, 1]]
     return answer
 
 

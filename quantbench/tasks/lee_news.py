@@ -20,7 +20,7 @@ from quantbench.assets import fetch
 from quantbench.errors import UserError
 from quantbench.tasks.classification import draw
 from quantbench.tasks.task import Metric, Sample, Task
-from quantbench.tasks.text import reading
+from quantbench.tasks.text import damaged, reading
 
 TEXTS, BACKGROUND = 50, 300
 
@@ -34,7 +34,7 @@ def load(*, calibration_samples: int = 128, seed: int = 0) -> Task:
     folder = fetch("lee_news")
     texts = _lines(folder / "lee.cor", TEXTS)
     background = _lines(folder / "lee_background.cor", BACKGROUND)
-    judged = np.loadtxt(folder / "similarities0-1.txt")
+    judged = _judged(folder / "similarities0-1.txt")
     chosen = draw(len(background), calibration_samples, seed, "texts in lee_background.cor")
     return Task(
         name="lee_news",
@@ -49,13 +49,19 @@ def load(*, calibration_samples: int = 128, seed: int = 0) -> Task:
 
 
 def with_targets(answers: Sequence[Any], targets: Sequence[Any]) -> NDArray[np.float64]:
-    """Answers beside targets, float64 [n, 2]; NaN where the target is None."""
+    """Answers beside targets, float64 [n, 2]; NaN where the target is None. Raises UserError for other answers."""
     known = [np.nan if target is None else float(target) for target in targets]
-    return np.column_stack([np.asarray(answers, np.float64), known])
+    try:
+        numbers = np.asarray(answers, np.float64).reshape(len(known))
+    except ValueError as error:
+        raise UserError("a correlation needs one number a sample: give a network with model.head=embedding") from error
+    return np.column_stack([numbers, known])
 
 
 def pearson(parts: NDArray[np.float64]) -> float:
     """Pearson's correlation of the two columns of [n, 2], in percent; 0 where one of them is constant."""
+    if (np.ptp(parts, axis=0) == 0).any():  # the mean of equal values need not be exactly they
+        return 0.0
     x, y = (parts - parts.mean(0)).T
     norm = float(np.sqrt((x @ x) * (y @ y)))
     return 100.0 * float(x @ y) / norm if norm else 0.0
@@ -73,5 +79,16 @@ SPEARMAN = Metric("spearman", with_targets, spearman, ("similarity", "human"))
 def _lines(path: Path, count: int) -> list[str]:
     lines = path.read_text(encoding="latin-1").strip().split("\n")
     if len(lines) != count:
-        raise UserError(f"{path} holds {len(lines)} texts instead of {count}")
+        raise damaged(path, f"{len(lines)} texts instead of {count}")
     return lines
+
+
+def _judged(path: Path) -> NDArray[np.float64]:
+    """How alike people found each text to each, float64 [TEXTS, TEXTS]; the upper triangle is filled in."""
+    try:
+        judged = np.loadtxt(path)
+    except ValueError as error:
+        raise damaged(path, error) from error
+    if judged.shape != (TEXTS, TEXTS):
+        raise damaged(path, f"shape {judged.shape} instead of {(TEXTS, TEXTS)}")
+    return judged

@@ -10,10 +10,9 @@ import csv
 from functools import lru_cache
 
 from quantbench.assets import fetch
-from quantbench.errors import UserError
 from quantbench.tasks.classification import ACCURACY, draw, predicted_class
 from quantbench.tasks.task import Sample, Task
-from quantbench.tasks.text import by_hash, reading
+from quantbench.tasks.text import by_hash, damaged, reading
 
 CLASSES = ("negative", "positive")
 TEST = 2000
@@ -54,11 +53,14 @@ def test_sentences() -> list[tuple[str, str, int]]:
 def _shuffled() -> tuple[tuple[str, str, int], ...]:
     """All sentences once, in the order of the split, less the 37 that people found neutral."""
     path = fetch("movie_sentences") / "movieReviewSnippets_GroundTruth.txt"
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        rated = {line["text"]: (line["id"], line["text"], float(line["sentiment"])) for line in lines}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise damaged(path, repr(error)) from error
     if len(lines) != _LINES:
-        raise UserError(f"{path} holds {len(lines)} sentences instead of {_LINES}")
-    rated = {line["text"]: (line["id"], line["text"], float(line["sentiment"])) for line in lines}
+        raise damaged(path, f"{len(lines)} sentences instead of {_LINES}")
     sentences = [(name, text, int(rating > 0)) for name, text, rating in rated.values() if rating != 0]
     return tuple(by_hash(sentences, [text for _, text, _ in sentences], _SPLIT))
 

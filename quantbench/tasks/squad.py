@@ -71,8 +71,10 @@ EXACT_MATCH = Metric("exact_match", exact_match)
 
 
 def _official(answers: Sequence[Any], targets: Sequence[Any], metric: str) -> NDArray[np.float64]:
-    """The official metric of each question alone; that of a set is the mean."""
-    return np.array([_scored(str(a), tuple(t))[metric] for a, t in zip(answers, targets, strict=True)])
+    """The official metric of each question alone; that of a set is the mean. Raises UserError for other answers."""
+    if not all(isinstance(answer, str) for answer in answers):
+        raise UserError("squad asks for texts: give a network with model.head=question_answering")
+    return np.array([_scored(a, tuple(t))[metric] for a, t in zip(answers, targets, strict=True)])
 
 
 @lru_cache(maxsize=1 << 16)
@@ -92,7 +94,13 @@ def _from_files(path: Path) -> tuple[list[Question], list[Question]]:
     dev, beside = list(read(file)), file.with_name(TRAIN)
     if beside.is_file() and beside != file:
         return list(read(beside)), dev
-    held_back = set(list(dict.fromkeys(question.paragraph for question in dev))[_HELD_BACK - 1 :: _HELD_BACK])
+    paragraphs = list(dict.fromkeys(question.paragraph for question in dev))
+    if len(paragraphs) < _HELD_BACK:
+        raise UserError(
+            f"{file} holds {len(paragraphs)} paragraphs, too few to calibrate with one in {_HELD_BACK}: put {TRAIN} "
+            "beside it"
+        )
+    held_back = set(paragraphs[_HELD_BACK - 1 :: _HELD_BACK])
     return (
         [question for question in dev if question.paragraph in held_back],
         [question for question in dev if question.paragraph not in held_back],
@@ -118,7 +126,7 @@ def _from_hub() -> tuple[list[Question], list[Question]]:
     from datasets import load_dataset
 
     try:
-        folder = folder_of(HUB, ("plain_text/*.parquet",), "dataset")
+        folder = folder_of(HUB, ("plain_text/*.parquet",), _holds_both, "dataset")
     except Absent as error:
         raise UserError(
             f"the task squad needs the data set {HUB}, which is not in the hub's cache and cannot be downloaded "
@@ -133,6 +141,10 @@ def _from_hub() -> tuple[list[Question], list[Question]]:
         ]
 
     return questions("train"), questions("validation")
+
+
+def _holds_both(folder: Path) -> bool:
+    return all(any(folder.glob(f"plain_text/{split}-*.parquet")) for split in ("train", "validation"))
 
 
 def _by_paragraph(questions: Sequence[Question]) -> list[Question]:

@@ -6,10 +6,9 @@ import csv
 from functools import lru_cache
 
 from quantbench.assets import fetch
-from quantbench.errors import UserError
 from quantbench.tasks.classification import ACCURACY, draw, predicted_class
 from quantbench.tasks.task import Sample, Task
-from quantbench.tasks.text import reading
+from quantbench.tasks.text import damaged, reading
 
 CLASSES = ("description", "entity", "abbreviation", "human", "number", "location")
 """What is asked for, in the order of the class indices."""
@@ -34,9 +33,9 @@ def load(*, calibration_samples: int = 256, seed: int = 0) -> Task:
 
 
 def training_questions() -> list[tuple[str, int]]:
-    """The training questions with their classes, less those that the test asks too (11 questions of the test do)."""
-    asked = {question for question, _ in test_questions()}
-    return [(question, target) for question, target in _rows()[:_TRAIN] if question not in asked]
+    """The training questions with their classes, less those that the test asks too, but for case: 11 questions."""
+    asked = {question.casefold() for question, _ in test_questions()}
+    return [(question, target) for question, target in _rows()[:_TRAIN] if question.casefold() not in asked]
 
 
 def test_questions() -> list[tuple[str, int]]:
@@ -47,10 +46,15 @@ def test_questions() -> list[tuple[str, int]]:
 @lru_cache(maxsize=1)
 def _rows() -> list[tuple[str, int]]:
     path = fetch("trec") / "trec.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [(row["text"], int(row["label-coarse"])) for row in csv.DictReader(file)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [(row["text"], int(row["label-coarse"])) for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise damaged(path, repr(error)) from error
     if len(rows) != _TRAIN + _TEST:
-        raise UserError(f"{path} holds {len(rows)} questions instead of {_TRAIN + _TEST}")
+        raise damaged(path, f"{len(rows)} questions instead of {_TRAIN + _TEST}")
+    if unknown := {target for _, target in rows} - set(range(len(CLASSES))):
+        raise damaged(path, f"there is no class {min(unknown)}")
     return rows
 
 

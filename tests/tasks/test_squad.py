@@ -1,0 +1,221 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from quantbench import tasks
+from quantbench.errors import UserError
+from quantbench.hub import Absent
+from quantbench.tasks import squad
+from quantbench.tasks.squad import DEV, TRAIN, Question, exact_match, f1, read
+
+
+def question(number, *answers):
+    return {
+        "id": f"q{number}",
+        "question": f"What is {number}?",
+        "answers": [{"text": text, "answer_start": 0} for text in answers or (f"answer {number}",)],
+    }
+
+
+def articles(paragraphs, each=1, name="paragraph"):
+    """A file's content: so many paragraphs with so many questions each, in two articles."""
+    made = [
+        {"context": f"{name} {i}", "qas": [question(f"{name} {i}.{j}") for j in range(each)]} for i in range(paragraphs)
+    ]
+    return {
+        "version": "1.1",
+        "data": [
+            {"title": "First", "paragraphs": made[: paragraphs // 2]},
+            {"title": "Second", "paragraphs": made[paragraphs // 2 :]},
+        ],
+    }
+
+
+def write(path, content):
+    path.write_text(json.dumps(content))
+    return path
+
+
+def load(path, samples=1, seed=0):
+    return tasks.load({"name": "squad", "path": str(path), "calibration_samples": samples, "seed": seed})
+
+
+def test_questions_are_read_in_their_order(tmp_path):
+    content = articles(2, each=2)
+    content["data"][0]["paragraphs"][0]["qas"][1] = question(7, "éclair", "an éclair", "éclair")
+    found = list(read(write(tmp_path / DEV, content)))
+    assert found[1] == Question("q7", "What is 7?", "paragraph 0", ("éclair", "an éclair", "éclair"))
+    assert [q.paragraph for q in found] == ["paragraph 0", "paragraph 0", "paragraph 1", "paragraph 1"]
+
+
+def test_one_paragraph_in_8_calibrates_where_there_is_no_training_file(tmp_path):
+    task = load(write(tmp_path / DEV, articles(17, each=3)), samples=2)
+    assert [sample.read()[1] for sample in task.calibration] in (
+        ["paragraph 7", "paragraph 15"],
+        ["paragraph 15", "paragraph 7"],
+    )
+    assert len(task.evaluation) == 15 * 3
+    assert {s.read()[1] for s in task.evaluation} == {f"paragraph {i}" for i in range(17)} - {
+        "paragraph 7",
+        "paragraph 15",
+    }
+    sample = task.evaluation[1]
+    assert (sample.id, sample.read()) == ("qparagraph 0.1", ("What is paragraph 0.1?", "paragraph 0"))
+    assert sample.target == ["answer paragraph 0.1"]
+    with pytest.raises(UserError, match="calibration_samples=3 must be from 1 to 2, the number of paragraphs"):
+        load(tmp_path / DEV, samples=3)
+
+
+def test_the_training_file_calibrates_with_one_question_a_paragraph(tmp_path):
+    write(tmp_path / DEV, articles(3, each=2))
+    write(tmp_path / TRAIN, articles(5, each=4, name="training"))
+    for path in (tmp_path, tmp_path / DEV):
+        task = load(path, samples=5)
+        assert sorted(s.id for s in task.calibration) == [f"qtraining {i}.0" for i in range(5)]
+        assert len(task.evaluation) == 6
+
+
+def test_a_question_that_changes_makes_another_sample(tmp_path):
+    write(tmp_path / TRAIN, articles(1))
+    versions = []
+    for answer in ("answer", "another"):
+        content = articles(1)
+        content["data"][1]["paragraphs"][0]["qas"][0] = question(1, answer)
+        write(tmp_path / DEV, content)
+        versions.append(load(tmp_path).evaluation[0].version)
+    assert versions[0] != versions[1]
+
+
+def test_too_few_paragraphs_to_hold_one_back(tmp_path):
+    with pytest.raises(UserError, match=rf"{DEV} holds 7 paragraphs, too few .* one in 8: put {TRAIN} beside it"):
+        load(write(tmp_path / DEV, articles(7, each=9)))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "JSONDecodeError"),
+        ('{"data": [{"paragraphs": [{"context": "a", "qas": [', "JSONDecodeError"),
+        ("[]", "TypeError"),
+        ("{}", "KeyError: 'data'"),
+        ('{"data": [{"title": "a"}]}', "KeyError: 'paragraphs'"),
+        (
+            '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "1", "question": "b"}]}]}]}',
+            "KeyError: 'answers'",
+        ),
+        (
+            '{"data": [{"paragraphs": [{"qas": [{"id": "1", "question": "b", "answers": [{"text": "c"}]}]}]}]}',
+            "'context'",
+        ),
+        ("[" * 100_000, "RecursionError"),
+    ],
+)
+def test_a_file_of_another_kind(tmp_path, text, why):
+    (tmp_path / DEV).write_text(text)
+    with pytest.raises(UserError, match=rf"^[^\n]*{DEV} is not a file of SQuAD v1\.1 \([^\n]*{why}[^\n]*$"):
+        load(tmp_path)
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    (tmp_path / DEV).write_bytes(b'{"data": "\xff"}')
+    with pytest.raises(UserError, match="UnicodeDecodeError"):
+        load(tmp_path)
+
+
+def test_squad_2_is_refused(tmp_path):
+    content = articles(8)
+    content["data"][1]["paragraphs"][0]["qas"].append(
+        {"id": "none", "question": "?", "answers": [], "is_impossible": True}
+    )
+    with pytest.raises(UserError, match=r"question none has no answer: SQuAD v1\.1 is needed, not 2\.0"):
+        load(write(tmp_path / DEV, content))
+
+
+@pytest.mark.parametrize("path", ["nowhere", "."])
+def test_a_file_that_is_not_there(tmp_path, path):
+    with pytest.raises(UserError, match=rf"task\.path=.*: there is no {DEV}; give the file or its folder"):
+        load(tmp_path / path)
+
+
+def test_without_the_hub_the_message_says_what_to_give(monkeypatch):
+    def absent(*_):
+        raise Absent("no network")
+
+    monkeypatch.setattr(squad, "folder_of", absent)
+    with pytest.raises(
+        UserError, match=rf"^[^\n]*rajpurkar/squad[^\n]*\(no network\): give task\.path=FILE, a {DEV}[^\n]*$"
+    ):
+        tasks.load({"name": "squad", "seed": 0})
+
+
+def test_the_data_set_of_the_hub(tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "plain_text").mkdir()
+    for split, count in (("train", 3), ("validation", 2)):
+        rows = [
+            {
+                "id": f"{split}{i}",
+                "question": f"What is {i}?",
+                "context": f"{split} paragraph {i // 2}",
+                "answers": {"text": [f"{i}", "a"], "answer_start": [0, 0]},
+            }
+            for i in range(count)
+        ]
+        pd.DataFrame(rows).to_parquet(tmp_path / f"plain_text/{split}-00000-of-00001.parquet")
+    asked = SimpleNamespace(holds=None)
+
+    def folder_of(hub, patterns, holds, kind):
+        assert (hub, kind) == ("rajpurkar/squad", "dataset")
+        asked.holds = holds
+        return tmp_path
+
+    monkeypatch.setattr(squad, "folder_of", folder_of)
+    task = tasks.load({"name": "squad", "calibration_samples": 2, "seed": 0})
+    assert sorted(s.id for s in task.calibration) == ["train0", "train2"]
+    assert [(s.id, s.read(), s.target) for s in task.evaluation] == [
+        ("validation0", ("What is 0?", "validation paragraph 0"), ["0", "a"]),
+        ("validation1", ("What is 1?", "validation paragraph 0"), ["1", "a"]),
+    ]
+    assert asked.holds(tmp_path)
+    (tmp_path / "plain_text/validation-00000-of-00001.parquet").unlink()
+    assert not asked.holds(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds", "em", "overlap"),
+    [
+        ("Denver Broncos", ["Denver Broncos"], 100, 100),
+        ("the  denver broncos!", ["Denver Broncos"], 100, 100),
+        # 3 words against 2, both of these among them: precision 2/3, recall 1.
+        ("Denver Broncos team", ["Denver Broncos"], 0, 80),
+        ("Broncos", ["Denver Broncos", "the Broncos"], 100, 100),
+        ("Broncos team", ["Denver Broncos", "a b c Broncos"], 0, 50),  # the best of 1/2 and 2 * 1/2 * 1/3 / (5/6)
+        # A word counts as often as both have it: 2 of 3 and 2 of 2.
+        ("go go go", ["go go"], 0, 80),
+        ("", ["Denver"], 0, 0),
+        ("Amelie", ["Amélie"], 0, 0),
+        ("1.5 million", ["15 million"], 100, 100),  # punctuation is removed, as the official script does
+    ],
+)
+def test_scores_by_hand(answer, golds, em, overlap):
+    found = f1([answer], [golds]), exact_match([answer], [golds])
+    assert all(scores.dtype == np.float64 and scores.shape == (1,) for scores in found)
+    assert found[0][0] == pytest.approx(overlap, abs=1e-4) and found[1][0] == em
+
+
+def test_every_question_has_its_own_score():
+    golds = [["a b c d"], ["x"], ["y"]]
+    assert f1(["b c", "x", "z"], golds).tolist() == pytest.approx([80, 100, 0], abs=1e-4)
+    assert exact_match(["b c", "x", "z"], golds).tolist() == [0, 100, 0]
+
+
+@pytest.mark.parametrize("answers", [[0.5, 0.25], torch.zeros(2, 6)])
+def test_answers_that_are_no_texts_are_refused(answers):
+    with pytest.raises(UserError, match=r"squad asks for texts: give a network with model\.head=question_answering"):
+        f1(answers, [["a"], ["b"]])
