@@ -9,11 +9,12 @@ from quantbench.report.paper_figures import figure1_mapping, figure4_fake_quanti
 from quantbench.report.results import Results, load_histograms
 from quantbench.report.selection import NetworkRows, networks
 from quantbench.report.sqnr_figure import sqnr_figure
+from quantbench.report.structure import evaluated
 
 
 def figures(results: Results) -> list[Figure]:
     """The paper's figures 1, 2 (for every network whose histograms were kept), 4 and 7, then those of the results."""
-    found = networks(results)
+    found = evaluated(networks(results))
     histograms = [_histogram(results, network) for network in found]
     depths = [sqnr_figure(network) for network in found]
     paper = [figure1_mapping(), *histograms, figure4_fake_quantization(), figure7_gelu_swish()]
