@@ -69,6 +69,14 @@ class Row:
     error: str | None = None
 
 
+def is_structure_run(row: Row) -> bool:
+    """Whether the inputs of a row have no right answers: it has agreement and SQNR, and never an accuracy.
+
+    A cell that failed says no metric either; there only the task tells.
+    """
+    return row.metric is None and (row.status == "ok" or row.task == "synthetic")
+
+
 _Key = TypeVar("_Key")
 
 

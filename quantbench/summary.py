@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbench import console, store
-from quantbench.record import Row, grouped
+from quantbench.record import Row, grouped, is_structure_run
 
 BAD_INPUT, UNEXPECTED = 2, 1
 WIDE = 120  # columns that hold a row of the table
@@ -76,9 +76,10 @@ def _reasons(failed: list[Row]) -> list[str]:
     return [f"{model}, {what}: {error}" for (model, error), what in said.items()]
 
 
-def _print_rows(rows: list[Row]) -> None:
-    """A table where it fits, else some lines a row: a number is never cut."""
-    if console.width() >= WIDE:
+def _print_rows(measured: list[Row]) -> None:
+    """A table where it fits, else some lines a row: a number is never cut. Rows without a metric are a line each."""
+    rows = [row for row in measured if not is_structure_run(row)]
+    if rows and console.width() >= WIDE:
         numbers = ("fp32", "quantized", "change", "95 % interval", "agreement", "seconds")
         table = console.table("network", "recipe", *numbers, right=numbers)
         for row in rows:
@@ -89,8 +90,13 @@ def _print_rows(rows: list[Row]) -> None:
             fp32, quantized, change, interval, agreement, seconds = _numbers(row)
             _print_folded(f"{row.model}, {recipe(row)}")
             figures = f"fp32 {fp32}, quantized {quantized}, change {change} ({interval})"
-            _print_folded(f"  {figures}, agreement {agreement}, {seconds} s")
-    _print_folded(_caption(rows))
+            agreeing = f", agreement {agreement}" if agreement else ""
+            _print_folded(f"  {figures}{agreeing}, {seconds} s")
+    if rows:
+        _print_folded(_caption(rows))
+    for row in measured:
+        if is_structure_run(row):
+            _print_folded(f"{row.model}, {recipe(row)}: {structure(row)}, {row.seconds:.1f} s")
 
 
 def _print_folded(line: str) -> None:
@@ -103,7 +109,7 @@ def _numbers(row: Row) -> tuple[str, ...]:
         _number(row.quantized),
         _number(row.change, "+"),
         f"{_number(row.change_low, '+')} to {_number(row.change_high, '+')}",
-        f"{_number(row.agreement)} %",
+        "" if row.agreement is None else f"{row.agreement:.2f} %",
         f"{row.seconds:.1f}",
     )
 
@@ -111,7 +117,16 @@ def _numbers(row: Row) -> tuple[str, ...]:
 def _caption(rows: list[Row]) -> str:
     """What the numbers are: the metric and the number of samples of each task."""
     tasks = dict.fromkeys(f"{row.metric} on {row.samples:,} labelled samples of {row.task}" for row in rows)
-    return f"{'; '.join(tasks)}; interval paired over samples, agreement of predictions with fp32"
+    agreement = any(row.agreement is not None for row in rows)
+    return f"{'; '.join(tasks)}; interval paired over samples{', agreement of predictions with fp32' * agreement}"
+
+
+def structure(row: Row) -> str:
+    """What a row without a metric says, such as `agreement 87.50 %, SQNR 23.1 dB on 8 random inputs (...)`."""
+    agreement = "" if row.agreement is None else f"agreement {row.agreement:.2f} %"
+    noise = "no SQNR" if row.sqnr_db is None else f"SQNR {row.sqnr_db:.1f} dB"
+    figures = ", ".join(filter(None, (agreement, noise)))
+    return f"{figures} on {row.samples or 0:,} random inputs (task {row.task}: no accuracy)"
 
 
 def recipe(row: Row) -> str:

@@ -19,8 +19,8 @@ from omegaconf import OmegaConf
 from quantbench import store
 from quantbench.cell import Cell, cell_from_config
 from quantbench.errors import Mismatch, UserError
-from quantbench.record import Row
-from quantbench.summary import recipe
+from quantbench.record import Row, is_structure_run
+from quantbench.summary import recipe, structure
 
 
 @dataclass(frozen=True)
@@ -107,5 +107,9 @@ def say_progress(entry: dict[str, Any], row: Row | None) -> None:
 
 def progress_line(row: Row) -> str:
     """A finished cell in a line: its figures, or what became of it."""
-    said = row.status if row.status != "ok" else f"{row.fp32:.2f} -> {row.quantized:.2f}, {row.seconds:.1f} s"
+    if row.status != "ok":
+        said = row.status
+    else:
+        figures = structure(row) if is_structure_run(row) else f"{row.fp32:.2f} -> {row.quantized:.2f}"
+        said = f"{figures}, {row.seconds:.1f} s"
     return f"{row.model}, {recipe(row)}: {said}"

@@ -14,6 +14,7 @@ from shared import ROW
 from quantbench import cli, console, files, runner, store
 from quantbench.record import Record
 from quantbench.summary import print_summary, recipe
+from quantbench.sweep import progress_line
 
 SMALL = ("limit=20", "task.calibration_samples=16")
 WIDE = replace(
@@ -29,6 +30,11 @@ WIDE = replace(
     fold_bn=True,
     seconds=12.3,
 )
+STRUCTURE = {
+    **dict.fromkeys(("metric", "fp32", "quantized", "change", "change_low", "change_high", "relative_change")),
+    **{"cell": "bbbbbbbbbbbb", "model": "resnet18", "task": "synthetic", "samples": 8, "agreement": 87.5},
+    **{"sqnr_db": 23.14, "calib": "max", "percentile": None, "fold_bn": False},
+}
 
 
 def rows(path="quantbench-results/results.csv"):
@@ -187,6 +193,37 @@ def test_a_narrow_terminal_cuts_nothing(folder, capsys, monkeypatch, columns):
     words = " ".join(output.split())
     assert "resnet20_fashion, w8 per_channel, a8 percentile 99.99, bn folded" in words
     assert "fp32 100.00, quantized 88.25, change -11.75 (-12.50 to -11.00), agreement 90.00 %, 12.3 s" in words
+
+
+@pytest.mark.parametrize("columns", [60, 160])
+def test_what_a_task_without_a_metric_gives_is_never_an_accuracy(folder, capsys, monkeypatch, columns):
+    run = replace(WIDE, **STRUCTURE)
+    for row in (WIDE, run):
+        store.write_record(folder, Record(row))
+        store.note_in_run(folder, "r", {"cell": row.cell})
+    monkeypatch.setattr(console, "width", lambda: columns)
+    assert print_summary(folder, "r") == 0
+    words = " ".join(capsys.readouterr().out.split())
+    said = "resnet18, w8 per_channel, a8 max: agreement 87.50 %, SQNR 23.1 dB on 8 random inputs"
+    assert f"{said} (task synthetic: no accuracy), 12.3 s" in words
+    assert words.count("resnet18") == 1 and "None" not in words
+    assert "top1 on 10,000 labelled samples of fashion_mnist; interval paired" in words
+    line = (
+        "resnet18, w8 per_channel, a8 max: agreement 87.50 % on 8 random inputs (task synthetic: no accuracy), 12.3 s"
+    )
+    assert progress_line(replace(run, sqnr_db=None)) == line.replace(" on 8", ", no SQNR on 8")
+
+
+@pytest.mark.parametrize("columns", [60, 160])
+def test_a_metric_of_numbers_has_no_agreement(folder, capsys, monkeypatch, columns):
+    row = replace(WIDE, model="minilm_similarity", task="lee_news", metric="pearson", agreement=None)
+    store.write_record(folder, Record(row))
+    store.note_in_run(folder, "r", {"cell": row.cell})
+    monkeypatch.setattr(console, "width", lambda: columns)
+    assert print_summary(folder, "r") == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "pearson on 10,000 labelled samples of lee_news; interval paired over samples rows" in words
+    assert "100.00" in words and words.count("%") == words.count("95 %")
 
 
 def test_what_several_combinations_have_in_common_is_said_once(folder, capsys):

@@ -12,14 +12,14 @@ from quantbench.report.table import Item, Table
 CAPTION = (
     "The percentage of evaluated samples, unlabelled ones included, for which the quantized network gives the same "
     "prediction as in fp32, right or wrong. A change of accuracy needs changed predictions, so this shows what the "
-    "few labelled samples of a network cannot."
+    "few labelled samples of a network cannot. Networks whose answers are numbers have none."
 )
 
 
 def agreement(found: Sequence[NetworkRows], name: str, title: str, columns: Sequence[Slot]) -> Table:
     """A line a network, with the agreement in each of the columns of a table; no lines where nothing was measured."""
     parts = [network.within([slot.matches for slot in columns]) for network in found]
-    lines = [_line(network, columns) for network in parts if network is not None]
+    lines = [_line(network, columns) for network in parts if network is not None and _may_agree(network)]
     if all(item.value is None for line in lines for item in line):
         lines = []
     return Table(
@@ -30,6 +30,12 @@ def agreement(found: Sequence[NetworkRows], name: str, title: str, columns: Sequ
         rows=tuple(lines),
         keys=1,
     )
+
+
+def _may_agree(network: NetworkRows) -> bool:
+    """Whether its answers can be equal, as far as is known: where nothing was measured, it may."""
+    known = network.matching(lambda _: True)
+    return not known or any(row.agreement is not None for row in known)
 
 
 def _line(network: NetworkRows, columns: Sequence[Slot]) -> tuple[Item, ...]:

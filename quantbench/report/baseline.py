@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantbench.record import Row
+from quantbench.report.metrics import is_same
 from quantbench.report.published import counterparts, published
 
 
@@ -35,6 +36,9 @@ def check_baseline(row: Row, details: Mapping[str, Any]) -> Baseline:
         return Baseline("unchecked", f"not the paper's {counterpart.network}: {counterpart.why}")
     if row.fp32 is None:
         return Baseline("unchecked", "fp32 was not measured")
+    metric = published("2").get((counterpart.network, "metric"))
+    if metric is not None and not is_same(row.metric, metric.value):
+        return Baseline("unchecked", f"its metric is {row.metric}; the paper's is {metric.value}")
     if not counterpart.weights:
         return Baseline("unchecked", counterpart.why)
     weights = configured(details, "model").get("weights")

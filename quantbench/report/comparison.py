@@ -128,4 +128,4 @@ def _never(found: Iterable[NetworkRows]) -> Iterator[str]:
     seen = {network.model for network in found}
     models = [counterpart.model for counterpart in counterparts().values() if counterpart.relation == "same"]
     if absent := [model for model in models if model not in seen]:
-        yield f"Not run at all: {_listed(absent)}."
+        yield f"Never evaluated: {_listed(absent)}."

@@ -6,18 +6,22 @@ from quantbench.report.accuracy_figure import accuracy_figure, table5_rows
 from quantbench.report.figure import Figure
 from quantbench.report.histogram_figure import calibrated_ranges, choose_site, histogram_figure
 from quantbench.report.paper_figures import figure1_mapping, figure4_fake_quantization, figure7_gelu_swish
+from quantbench.report.percentile_figure import percentile_figure
 from quantbench.report.results import Results, load_histograms
 from quantbench.report.selection import NetworkRows, networks
 from quantbench.report.sqnr_figure import sqnr_figure
+from quantbench.report.structure import evaluated
 
 
 def figures(results: Results) -> list[Figure]:
     """The paper's figures 1, 2 (for every network whose histograms were kept), 4 and 7, then those of the results."""
-    found = networks(results)
+    found = evaluated(networks(results))
     histograms = [_histogram(results, network) for network in found]
     depths = [sqnr_figure(network) for network in found]
     paper = [figure1_mapping(), *histograms, figure4_fake_quantization(), figure7_gelu_swish()]
-    return [figure for figure in (*paper, accuracy_figure(found), *depths) if figure is not None]
+    return [
+        figure for figure in (*paper, accuracy_figure(found), percentile_figure(found), *depths) if figure is not None
+    ]
 
 
 def _histogram(results: Results, network: NetworkRows) -> Figure | None:

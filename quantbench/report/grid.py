@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from quantbench.report import items
+from quantbench.report import items, metrics
 from quantbench.report.published import published
 from quantbench.report.selection import NetworkRows, measured
 from quantbench.report.slots import Slot
-from quantbench.report.table import Item
+from quantbench.report.table import MISSING, Item
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Line:
     """A line of ours or of the paper."""
 
     head: tuple[Item, Item]  # network, source
+    metric: Item
     fp32: Item
     figures: tuple[Item, ...]
 
@@ -28,6 +29,20 @@ class Grid:
 
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics of our lines, each once, in their order."""
+        return list(dict.fromkeys(metric.text for metric in self._named if not metric.paper))
+
+    @property
+    def has_several_metrics(self) -> bool:
+        """Whether the lines, the paper's included, are not all of one metric."""
+        return any(not metrics.is_same(ours, metric.text) for ours in self.metrics for metric in self._named)
+
+    @property
+    def _named(self) -> list[Item]:
+        return [line.metric for line in self.lines if line.metric.text != MISSING]
 
 
 def grid(found: Sequence[NetworkRows], number: str, columns: Sequence[Slot]) -> Grid:
@@ -60,7 +75,8 @@ def _measured_line(network: NetworkRows, columns: Sequence[Slot]) -> Line:
     baselines = [network.baseline_of(row) for row in chosen if row is not None]
     off = next((baseline for baseline in baselines if baseline.verdict == "off"), network.baseline)
     fp32 = items.text("") if first is None else items.fp32(first, off)
-    return Line((items.text(network.label), items.text("measured")), fp32, tuple(figures))
+    metric = items.text(None if first is None else first.metric)
+    return Line((items.text(network.label), items.text("measured")), metric, fp32, tuple(figures))
 
 
 def _paper_line(network: str, relation: str, number: str, columns: Sequence[Slot]) -> Line | None:
@@ -71,6 +87,7 @@ def _paper_line(network: str, relation: str, number: str, columns: Sequence[Slot
     fp32 = published("2").get((network, "fp32"))
     return Line(
         (items.text(network, paper=True), items.text(f"paper ({relation})", paper=True)),
+        items.word(published("2").get((network, "metric"))),
         items.paper(fp32),
         tuple(items.paper(figure, fp32) for figure in figures),
     )

@@ -22,6 +22,13 @@ def text(words: str | None, paper: bool = False) -> Item:
     return Item(words or MISSING, paper=paper)
 
 
+def word(figure: Published | None) -> Item:
+    """A published word, such as a metric, with its confidence."""
+    if figure is None:
+        return Item(MISSING, paper=True)
+    return Item(figure.value, note=figure.confidence, confidence=figure.confidence, paper=True)
+
+
 def number(value: float | None, digits: int = 2, sign: str = "") -> Item:
     """A number, or the mark of a missing one."""
     if value is None or math.isnan(value):
@@ -42,7 +49,7 @@ def quantized(row: Row) -> Item:
     return Item(
         f"{row.quantized:.2f}{_plus_minus(half)}",
         row.quantized,
-        large_drop=_is_large_drop(relative),
+        large_drop=is_large_drop(relative),
         note=_tooltip(row),
         half_width=half,
         relative_change=relative,
@@ -66,7 +73,7 @@ def paper(figure: Published | None, fp32_figure: Published | None = None) -> Ite
     return Item(
         f"{figure.number:.2f}",
         figure.number,
-        large_drop=_is_large_drop(change),
+        large_drop=is_large_drop(change),
         note="; ".join(filter(None, (figure.confidence, figure.note))),
         relative_change=change,
         confidence=figure.confidence,
@@ -91,7 +98,8 @@ def _formatted(value: float, digits: int, sign: str = "") -> str:
     return f"{round(value, digits) + 0.0:{sign},.{digits}f}".replace("inf", "∞")
 
 
-def _is_large_drop(relative_change: float | None) -> bool:
+def is_large_drop(relative_change: float | None) -> bool:
+    """Whether a relative change, a fraction, is a drop of more than 1 %."""
     # Rounded, so that a drop of exactly 1 % is none because of its binary digits.
     return relative_change is not None and round(relative_change, 9) < LARGE_DROP
 

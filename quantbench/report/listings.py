@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from quantbench.record import Row, grouped
-from quantbench.report import items
+from quantbench.report import items, metrics
 from quantbench.report.results import Results
 from quantbench.report.selection import NetworkRows, labels_of_cells, measured
 from quantbench.report.table import Item, Table
@@ -80,6 +80,36 @@ def _spread(network: str, scheme: str, runs: Sequence[Row]) -> tuple[Item, ...]:
     )
 
 
+def secondary(found: Sequence[NetworkRows]) -> Table:
+    """The second metric of every cell that has one."""
+    rows = [(network, row) for network in found for row in network.rows if row.secondary_metric is not None]
+    return Table(
+        name="secondary",
+        title="Second metrics",
+        caption="Another metric of the same answers as in the tables above, in its points: "
+        f"{metrics.explained(row.secondary_metric for _, row in rows)}low and high bound the paired 95 % interval of "
+        "the change against fp32.",
+        columns=("network", "task", "metric", "recipe", "samples", "fp32", "quantized", "change", "low", "high"),
+        rows=tuple(_second(network.label, row) for network, row in rows),
+    )
+
+
+def _second(network: str, row: Row) -> tuple[Item, ...]:
+    relative = items.relative_change(row.secondary_quantized, row.secondary_fp32)
+    return (
+        items.text(network),
+        items.text(row.task),
+        items.text(row.secondary_metric),
+        items.text(recipe(row)),
+        items.number(row.samples, digits=0),
+        items.number(row.secondary_fp32),
+        replace(items.number(row.secondary_quantized), large_drop=items.is_large_drop(relative)),
+        items.number(row.secondary_change, sign="+"),
+        items.number(row.secondary_change_low, sign="+"),
+        items.number(row.secondary_change_high, sign="+"),
+    )
+
+
 def failures(results: Results, found: Sequence[NetworkRows]) -> Table:
     """Every cell without figures; those of one network with the same error are one line."""
     labels = labels_of_cells(found)
@@ -111,12 +141,14 @@ def every_cell(results: Results, found: Sequence[NetworkRows]) -> Table:
     return Table(
         name="rows",
         title="Every cell",
-        caption="fp32, quantized and change in the metric's points; low and high bound the paired 95 % interval of the "
-        "change; agreement of predictions with fp32 in percent; SQNR of the outputs in dB; seconds of the cell in all; "
-        "forward passes over the data that it took: fp32 + calibration + quantized, 0 where one was kept from before.",
+        caption="fp32, quantized and change in the metric's points, empty where the task has no metric; low and high "
+        "bound the paired 95 % interval of the change; agreement of predictions with fp32 in percent; SQNR of the "
+        "outputs in dB; seconds of the cell in all; forward passes over the data that it took: fp32 + calibration + "
+        "quantized, 0 where one was kept from before.",
         columns=(
             "network",
             "task",
+            "metric",
             "recipe",
             "status",
             "samples",
@@ -142,6 +174,7 @@ def _cell(row: Row, network: str, details: Mapping[str, Any]) -> tuple[Item, ...
     return (
         items.text(network),
         items.text(row.task),
+        items.text(row.metric),
         items.text(recipe(row)),
         items.text(row.status),
         items.number(row.samples, digits=0),

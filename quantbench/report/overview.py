@@ -57,7 +57,9 @@ def counts(results: Results) -> str:
 
 def origin(results: Results) -> str:
     """One line: on which samples, when and where the cells were measured."""
-    tasks = dict.fromkeys(f"{row.task} ({row.metric}, {row.samples or 0:,} samples)" for row in results.measured)
+    tasks = dict.fromkeys(
+        f"{row.task} ({row.metric or 'no accuracy'}, {row.samples or 0:,} samples)" for row in results.measured
+    )
     if not tasks:
         return "No cell was measured."
     facts = environment(results)

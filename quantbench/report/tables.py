@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from quantbench.record import Row
-from quantbench.report import items, slots
+from quantbench.report import items, metrics, slots
 from quantbench.report.agreement import agreement
 from quantbench.report.comparison import differences
-from quantbench.report.grid import grid, left_out
-from quantbench.report.listings import every_cell, failures, repeated
+from quantbench.report.grid import Grid, grid, left_out
+from quantbench.report.listings import every_cell, failures, repeated, secondary
 from quantbench.report.published import published
 from quantbench.report.results import Results
 from quantbench.report.selection import NetworkRows, networks
+from quantbench.report.structure import evaluated, structure_runs
 from quantbench.report.table import MISSING, Item, Table
 from quantbench.stats import wilson
-
-SHARES_OF_RIGHT_ANSWERS = ("top1", "top5")
 
 FIGURES = (
     "A figure is the metric in its points ± half of the paired 95 % interval of its change against fp32; the interval "
@@ -31,9 +30,11 @@ BEST = "Bold is the best calibration of a network, proven better than the others
 def tables(results: Results) -> list[Table]:
     """Every table that the results have rows for.
 
-    In this order, by name: table2 to table5, table3_agreement, table5_agreement, differences, repeats, failures, rows.
+    In this order, by name: table2 to table5, table3_agreement, table5_agreement, secondary, differences, repeats,
+    structure, failures, rows.
     """
-    found = networks(results)
+    everything = networks(results)
+    found = evaluated(everything)
     built = [
         _table2(found),
         _table3(found),
@@ -41,10 +42,12 @@ def tables(results: Results) -> list[Table]:
         _table5(found),
         agreement(found, "table3_agreement", "Int8 weights only: agreement with fp32", slots.table3()),
         agreement(found, "table5_agreement", "Int8 weights and activations: agreement with fp32", _table5_slots(found)),
+        secondary(found),
         differences(found),
         repeated(found),
-        failures(results, found),
-        every_cell(results, found),
+        structure_runs(everything),
+        failures(results, everything),
+        every_cell(results, everything),
     ]
     return [table for table in built if table.rows]
 
@@ -59,14 +62,17 @@ def _table2(found: Sequence[NetworkRows]) -> Table:
             mark = "‡ " if network.baseline.verdict == "off" else ""
             notes.append(f"{mark}{network.label}: baseline {network.baseline.verdict}: {network.baseline.sentence}")
     legend = f" {items.CONFIDENCE_LEGEND}" if any(item.confidence for row in rows for item in row) else ""
+    meaning = metrics.explained(row.metric for network in parts for row in network.rows)
     return Table(
         name="table2",
         title="Networks and their fp32 accuracy (the paper's table 2)",
-        caption="fp32 is the metric in its points over the samples; low and high are its 95 % interval (Wilson), as if "
-        "the samples were drawn at random, and are given for shares of right answers only. The published fp32 stands "
-        "where the paper has the same network; the baseline is ok where ours lies within the tolerance of it with the "
-        f"same weights on all samples, off (‡) where it does not, unchecked where one of these is not given.{legend}",
-        columns=("network", "task", "metric", "samples", "fp32", "low", "high", "published fp32", "baseline"),
+        caption="kind is what the paper's table 2 calls task; the task names the data too. fp32 is the metric in its "
+        f"points over the samples. {meaning}low and high are the 95 % interval of fp32 (Wilson), as if the samples "
+        "were drawn at random, and are given for shares of right answers only. The published fp32 stands where the "
+        "paper has the same network with the same metric; the baseline is ok where ours lies within the tolerance of "
+        f"it with the same weights on all samples, off (‡) where it does not, unchecked where one of these is not "
+        f"given.{legend}",
+        columns=("network", "kind", "task", "metric", "samples", "fp32", "low", "high", "published fp32", "baseline"),
         rows=tuple(rows),
         notes=tuple(notes),
     )
@@ -76,13 +82,15 @@ def _baseline_row(network: NetworkRows, row: Row | None) -> tuple[Item, ...]:
     status = network.status(lambda _: True)
     figure = None
     if network.counterpart is not None and network.is_papers:
-        figure = published("2").get((network.counterpart.network, "fp32"))
-    beside = items.paper(figure)
-    head = (items.text(network.label), items.text(network.task))
+        theirs = published("2").get((network.counterpart.network, "metric"))
+        if row is None or theirs is None or metrics.is_same(row.metric, theirs.value):
+            figure = published("2").get((network.counterpart.network, "fp32"))
+    beside, nothing = items.paper(figure), items.text("")
+    head = (items.text(network.label), items.text(metrics.kind(row.metric if row else None)), items.text(network.task))
     if row is None or row.fp32 is None:
-        return (*head, *[items.text("")] * 2, items.text(status), *[items.text("")] * 2, beside, items.text(status))
+        return (*head, nothing, nothing, items.text(status), nothing, nothing, beside, items.text(status))
     low = high = None
-    if row.metric in SHARES_OF_RIGHT_ANSWERS and row.samples:
+    if metrics.is_share(row.metric) and row.samples:
         low, high = wilson(row.fp32, row.samples)
     return (
         *head,
@@ -97,46 +105,60 @@ def _baseline_row(network: NetworkRows, row: Row | None) -> tuple[Item, ...]:
 
 
 def _table3(found: Sequence[NetworkRows]) -> Table:
-    built = grid(found, "3", slots.table3())
-    return Table(
-        name="table3",
-        title="Int8 weights only, per channel and per tensor, without and with BN folding (the paper's table 3)",
-        caption=f"Activations stay in float. {FIGURES}{items.CONFIDENCE_LEGEND}",
-        columns=("network", "source", "fp32", *(slot.title for slot in slots.table3())),
-        rows=tuple((*line.head, line.fp32, *line.figures) for line in built.lines),
-        notes=built.notes,
-        keys=2,
+    columns = slots.table3()
+    built = grid(found, "3", columns)
+    return _beside_the_paper(
+        "table3",
+        "Int8 weights only, per channel and per tensor, without and with BN folding (the paper's table 3)",
+        f"Activations stay in float. {FIGURES}",
+        built,
+        {slot.title: [line.figures[place] for line in built.lines] for place, slot in enumerate(columns)},
     )
 
 
 def _table4(found: Sequence[NetworkRows]) -> Table:
     built = grid(found, "4", slots.table4())
-    rows = [
-        (*line.head, line.fp32, *line.figures, items.relative(line.figures[0], line.fp32.value)) for line in built.lines
-    ]
-    return Table(
-        name="table4",
-        title="Int8 weights only, per channel (the paper's table 4)",
-        caption=f"Activations stay in float. {FIGURES}{items.CONFIDENCE_LEGEND}",
-        columns=("network", "source", "fp32", "int8", "relative change %"),
-        rows=tuple(rows),
-        notes=built.notes,
-        keys=2,
+    figures = [line.figures[0] for line in built.lines]
+    changes = [items.relative(line.figures[0], line.fp32.value) for line in built.lines]
+    return _beside_the_paper(
+        "table4",
+        "Int8 weights only, per channel (the paper's table 4)",
+        f"Activations stay in float. {FIGURES}",
+        built,
+        {"int8": figures, "relative change %": changes},
     )
 
 
 def _table5(found: Sequence[NetworkRows]) -> Table:
     columns = _table5_slots(found)
     built = grid(found, "5", columns)
+    figures = [_mark_best(line.figures) for line in built.lines]
+    return _beside_the_paper(
+        "table5",
+        "Int8 weights and activations, by calibration (the paper's table 5)",
+        "Weights per channel, activations per tensor; the calibrator, or the percentile of |x|, that a column "
+        f"names decides the ranges of the activations. {FIGURES}{BEST}",
+        built,
+        {slot.title: [line[place] for line in figures] for place, slot in enumerate(columns)},
+    )
+
+
+def _beside_the_paper(name: str, title: str, caption: str, built: Grid, figures: dict[str, list[Item]]) -> Table:
+    """Our lines and the paper's, with these columns; a column names the metrics where these are several."""
+    head = {
+        "network": [line.head[0] for line in built.lines],
+        "source": [line.head[1] for line in built.lines],
+        **({"metric": [line.metric for line in built.lines]} if built.has_several_metrics else {}),
+    }
+    columns = {**head, "fp32": [line.fp32 for line in built.lines], **figures}
     return Table(
-        name="table5",
-        title="Int8 weights and activations, by calibration (the paper's table 5)",
-        caption="Weights per channel, activations per tensor; the calibrator, or the percentile of |x|, that a column "
-        f"names decides the ranges of the activations. {FIGURES}{BEST}{items.CONFIDENCE_LEGEND}",
-        columns=("network", "source", "fp32", *(slot.title for slot in columns)),
-        rows=tuple((*line.head, line.fp32, *_mark_best(line.figures)) for line in built.lines),
+        name=name,
+        title=title,
+        caption=f"{caption}{metrics.explained(built.metrics)}{items.CONFIDENCE_LEGEND}",
+        columns=tuple(columns),
+        rows=tuple(zip(*columns.values(), strict=True)),
         notes=built.notes,
-        keys=2,
+        keys=len(head),
     )
 
 

@@ -30,6 +30,13 @@ def test_the_sentence_says_by_how_much():
         ({}, {}, "its weights are not recorded; the paper's are IMAGENET1K_V1"),
         ({}, {"config": ["no mapping"]}, "its weights are not recorded; the paper's are IMAGENET1K_V1"),
         ({"model": "efficientnet_b0"}, TORCHVISION, "torchvision's weights are not those of the paper (lukemelas)"),
+        ({"metric": "top5"}, TORCHVISION, "its metric is top5; the paper's is Top1"),
+        (
+            {"model": "bert_large", "metric": "f1", "samples": 10_570},
+            {"config": {"model": {"weights": "hub"}}},
+            "the hub's weights (whole-word masking) are not those of the paper (DeepLearningExamples)",
+        ),
+        ({"model": "minilm_trec"}, TORCHVISION, "not the paper's BERT Large: a BERT of 6 layers, classes of questions"),
         ({"model": "resnet20_fashion"}, TORCHVISION, "not the paper's ResNet50 v1.5: residual blocks"),
         ({"model": "mine"}, TORCHVISION, "the paper has no such network"),
         ({"status": "failed"}, TORCHVISION, "fp32 was not measured"),

@@ -24,7 +24,7 @@ def test_differences_are_of_relative_changes():
     ]
     assert made.notes[0].startswith("not run: table 3 per channel, per channel + BN folded, per tensor, ")
     assert "table 5 99.9, 99.99, 99.999, 99.9999 of resnet50" in made.notes[0]
-    assert made.notes[1].startswith("Not run at all: mobilenet_v1, mobilenet_v2, resnet152")
+    assert made.notes[1].startswith("Never evaluated: mobilenet_v1, mobilenet_v2, resnet152")
 
 
 @pytest.mark.parametrize("over, verdict", [(-0.001, "agrees"), (0.001, "differs")])

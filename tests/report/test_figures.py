@@ -38,6 +38,7 @@ def test_each_network_has_its_figures_in_the_order_of_the_paper(monkeypatch: pyt
         "figure4_fake_quantization",
         "figure7_gelu_swish",
         "accuracy_by_calibration",
+        "accuracy_by_percentile",
         "sqnr_other",
     ]
     assert "fc.input" in found[1].caption  # the site that reaches farther beyond its 99.99 % range
@@ -63,7 +64,7 @@ def test_all_can_be_saved_and_are_the_same_when_drawn_again(tmp_path: Path) -> N
         for figure in figures(made):
             save(figure, tmp_path / folder)
     written = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert len(written) == 2 * 5
+    assert len(written) == 2 * 6
     for name in written:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -72,7 +73,8 @@ def test_names_are_shown_as_they_are_and_never_read_as_formulas(monkeypatch: pyt
     made = results(int8(75.0, model="a$\\broken{$"))
     monkeypatch.setattr(module, "load_histograms", lambda *_: {"b$^^$.input": HISTOGRAM})
     made.details["cell0"]["site_sqnr_db"] = {"b$^^$.input": 30.0}
-    *_, accuracy, sqnr = found = figures(made)
+    *_, accuracy, percentile, sqnr = found = figures(made)
     assert "|x| at b$^^$.input" in {text for text, _ in boxes(found[1].drawing)}
-    assert "a$\\broken{$" in {text for text, _ in boxes(accuracy.drawing)}
+    for figure in (accuracy, percentile):
+        assert "a$\\broken{$" in {text for text, _ in boxes(figure.drawing)}
     assert "b$^^$" in {text for text, _ in boxes(sqnr.drawing)}

@@ -31,10 +31,12 @@ def test_a_cell_without_figures_is_shown_with_its_status():
         int8(model="gnmt", task="unsupported", calib="entropy", status="unsupported", error="not built yet"),
     ]
     made = table(results(*rows), "table5")
-    assert texts(made)[0][3:] == ["75.00 ±0.10", "error", MISSING, MISSING, MISSING, MISSING]
+    assert texts(made)[0][4:] == ["75.00 ±0.10", "error", MISSING, MISSING, MISSING, MISSING]
+    assert [line[2].text for line in made.rows] == ["top1", "Top1", MISSING, "BLEU"]
     assert texts(made)[2] == [
         "gnmt",
         "measured",
+        MISSING,
         MISSING,
         "unsupported",
         "unsupported",

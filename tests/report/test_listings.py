@@ -39,6 +39,18 @@ def test_weights_need_no_calibration_and_so_have_no_repeats():
     assert table(results(*rows), "repeats") is None
 
 
+def test_second_metrics_are_a_table_where_there_are_some():
+    second = {"secondary_metric": "exact_match", "secondary_fp32": 84.0, "secondary_quantized": 83.0}
+    interval = {"secondary_change": -1.0, "secondary_change_low": -1.5, "secondary_change_high": -0.5}
+    answers = int8(90.0, model="bert_base", task="squad", metric="f1", fp32=91.0, samples=10_570, **second, **interval)
+    made = table(results(int8(75.0), answers), "secondary")
+    head = ["bert_base", "squad", "exact_match", "w8 per_channel, a8 max", "10,570"]
+    assert texts(made) == [[*head, "84.00", "83.00", "-1.00", "-1.50", "-0.50"]]
+    assert made.rows[0][6].large_drop  # -1.19 %
+    assert "exact_match is the percentage of questions answered with the very words. " in made.caption
+    assert table(results(int8(75.0)), "secondary") is None
+
+
 def test_failures_of_one_kind_are_one_line():
     rows = [
         row(status="failed", error="no data"),
@@ -58,7 +70,7 @@ def test_every_cell_is_in_rows_with_its_command():
     found.details["a"].update(command="quantbench run calib=max", passes=passes)
     found.details["b"].update(command=["no text"], passes="no mapping")
     made = table(found, "rows")
-    assert texts(made)[0][6:] == [
+    assert texts(made)[0][7:] == [
         "75.00",
         "-1.00",
         "-1.10",
@@ -69,5 +81,6 @@ def test_every_cell_is_in_rows_with_its_command():
         "0 + 1 + 1",
         "quantbench run calib=max",
     ]
-    assert texts(made)[1][3:] == ["failed", *[MISSING] * 11]
+    assert texts(made)[0][:3] == ["resnet50", "imagenet", "top1"]
+    assert texts(made)[1][2:] == [MISSING, "w8 per_channel, activations float", "failed", *[MISSING] * 11]
     assert len(made.rows) == 3 and made.formats == ("csv", "html")

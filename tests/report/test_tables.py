@@ -79,10 +79,34 @@ def test_table_2_has_the_sampling_interval_and_the_published_fp32():
     made = table(results(row(75.0, fp32=76.1)), "table2")
     # Wilson: share 0.761, n 50000, z 1.959964: centre 0.760980, half 0.003738.
     assert texts(made) == [
-        ["resnet50", "imagenet", "top1", "50,000", "76.10", "75.72", "76.47", "76.16", "ok"],
+        ["resnet50", "classification", "imagenet", "top1", "50,000", "76.10", "75.72", "76.47", "76.16", "ok"],
     ]
-    made = table(results(row(89.0, fp32=90.0, model="mine", metric="f1")), "table2")
-    assert texts(made)[0][4:] == ["90.00", MISSING, MISSING, MISSING, MISSING]
+    assert "top1 is the percentage of samples whose first answer is right. " in made.caption
+
+
+@pytest.mark.parametrize("metric", ["f1", "pearson", "mine"])
+def test_what_is_no_share_of_right_answers_has_no_binomial_interval(metric):
+    made = table(results(row(89.0, fp32=90.0, model="mine", metric=metric)), "table2")
+    assert texts(made)[0][5:] == ["90.00", MISSING, MISSING, MISSING, MISSING]
+
+
+def test_metrics_are_named_where_several_stand_together():
+    similarity = int8(62.0, model="minilm_similarity", task="lee_news", metric="pearson", fp32=63.0, agreement=None)
+    made = table(results(int8(75.0), similarity), "table5")
+    assert made.columns[:5] == ("network", "source", "metric", "fp32", "max") and made.keys == 3
+    metrics = [line[2].text + line[2].confidence for line in made.rows]
+    assert metrics == ["top1", "Top1recalled", "pearson", "F1recalled"]
+    assert "; pearson is 100 times the correlation with people's judgement. " in made.caption
+    assert "metric" not in table(results(int8(75.0)), "table5").columns
+    assert "metric" in table(results(similarity), "table5").columns  # the paper's is F1
+    assert not any("%" in item.text for item in made.rows[2])
+    assert made.rows[2][4].note == "change -1.00 (-1.10 to -0.90), SQNR 30.0 dB"
+
+
+def test_the_published_fp32_of_another_metric_is_not_shown():
+    made = table(results(row(75.0, metric="top5", fp32=92.9)), "table2")
+    assert texts(made)[0][5:6] + texts(made)[0][8:] == ["92.90", MISSING, "unchecked"]
+    assert made.notes == ("resnet50: baseline unchecked: its metric is top5; the paper's is Top1",)
 
 
 def test_an_fp32_that_is_off_is_flagged_wherever_it_stands():

@@ -1,0 +1,30 @@
+import pytest
+
+from quantbench.report.metrics import explained, is_same, is_share, kind
+
+
+@pytest.mark.parametrize(
+    "ours, published, same",
+    [
+        ("top1", "Top1", True),
+        ("f1", "F1", True),
+        ("exact_match", "Exact match", True),
+        ("pearson", "F1", False),
+        (None, "Top1", False),
+    ],
+)
+def test_the_papers_way_to_write_a_metric(ours, published, same):
+    assert is_same(ours, published) is same
+
+
+def test_each_metric_is_explained_once():
+    assert explained(["pearson", "pearson", None]) == "pearson is 100 times the correlation with people's judgement. "
+    assert explained(["mine", None]) == ""
+
+
+def test_only_shares_of_right_answers_are_binomial():
+    assert [name for name in ("top1", "f1", "exact_match", "pearson", "mine", None) if is_share(name)] == [
+        "top1",
+        "exact_match",
+    ]
+    assert (kind("f1"), kind("mine"), kind(None)) == ("question answering", "", "")
