@@ -88,7 +88,7 @@ def secondary(found: Sequence[NetworkRows]) -> Table:
         title="Second metrics",
         caption="Another metric of the same answers as in the tables above, in its points: "
         f"{metrics.explained(row.secondary_metric for _, row in rows)}low and high bound the paired 95 % interval of "
-        "the change against fp32.",
+        "the change against fp32, ↓ marks a drop of more than 1 % relative to it.",
         columns=("network", "task", "metric", "recipe", "samples", "fp32", "quantized", "change", "low", "high"),
         rows=tuple(_second(network.label, row) for network, row in rows),
     )

@@ -7,7 +7,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from page_sample import COMMAND, ERROR, MEASURED, NASTY, OTHER, UNSUPPORTED, sample_figure, sample_results, sample_table
+from page_sample import (
+    COMMAND,
+    ERROR,
+    MEASURED,
+    NASTY,
+    NOTHING,
+    OTHER,
+    UNSUPPORTED,
+    sample_figure,
+    sample_results,
+    sample_table,
+)
 
 from quantbench.files import Unwritable
 from quantbench.report.figure import save
@@ -168,3 +179,11 @@ def test_write_page_replaces_the_page_and_leaves_nothing_else(tmp_path):
     write_page(sample_results(tmp_path, MEASURED), [], [], tmp_path / "index.html")
     assert os.listdir(tmp_path) == ["index.html"]
     assert (tmp_path / "index.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_a_task_without_a_metric_has_no_figure_that_looks_like_one(tmp_path):
+    run = replace(MEASURED, task="synthetic", **NOTHING, samples=8, layers=None)
+    seen = read(tmp_path, run)
+    assert "synthetic (no accuracy, 8 samples)" in seen.text and "alpha synthetic none 8 " in seen.text
+    assert "None" not in seen.text
+    assert "None" not in [attributes.get("data-value") for _, attributes in seen.elements]
