@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.errors import Mismatch, UserError
-from quantbench.hub import weight_files
+from quantbench.hub import text_files, weight_files
 from quantbench.networks.checkpoint import content_sha256, shipped
 from quantbench.quant.calibrators import CALIBRATORS
 
@@ -137,20 +137,30 @@ def _check_labels(model: Mapping[str, Any], task: Mapping[str, Any]) -> None:
 
 
 def _model(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The model's group; weights of a file, or shipped, are named by their content too: others make another cell."""
+    """The model's group; files of one's own, and what is shipped, are named by their content too.
+
+    So others make another cell.
+    """
     model = {key: value for key, value in model.items() if key != "labels"}
-    path = Path(str(model.get("weights"))).expanduser()
-    if model.get("family") == "language" and model.get("weights") == "hub":
-        # Instead of the hub's, a copy in a folder: model.path, or what is called as a network of the hub would be.
-        folder = Path(str(model.get("path") or model.get("hub") or model["name"])).expanduser()
-        if folder.is_dir():
-            return {**model, "path": str(folder.absolute()), "sha256": content_sha256(*weight_files(folder))}
     if model.get("weights") == "shipped":
         _, checksum = shipped(str(model.get("arch") or model["name"]))
         return {**model, "sha256": checksum}
-    if not path.is_file():
-        return model
-    return {**model, "weights": str(path.absolute()), "sha256": content_sha256(path)}
+    files: list[Path] = []
+    if (folder := _network_folder(model)) is not None:
+        model["path"] = str(folder.absolute())
+        files += [*text_files(folder), *(weight_files(folder) if model.get("weights") == "hub" else [])]
+    if (path := Path(str(model.get("weights"))).expanduser()).is_file():
+        model["weights"] = str(path.absolute())
+        files.append(path)
+    return {**model, "sha256": content_sha256(*files)} if files else model
+
+
+def _network_folder(model: Mapping[str, Any]) -> Path | None:
+    """The folder that replaces the hub: model.path, or what is called as a network of the hub would be."""
+    if model.get("family") != "language" or model.get("asset") is not None:
+        return None
+    folder = Path(str(model.get("path") or model.get("hub") or model["name"])).expanduser()
+    return folder if folder.is_dir() else None
 
 
 def _task(task: Mapping[str, Any]) -> Mapping[str, Any]:

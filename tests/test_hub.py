@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import huggingface_hub
+import huggingface_hub.constants
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 

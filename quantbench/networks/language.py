@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantbench.errors import UserError
+from quantbench.hub import has_tokenizer
 from quantbench.networks.language_weights import Source, build, identity, open_source
 from quantbench.networks.network import Item, Network
 from quantbench.networks.question_answering import best_answer, windower
@@ -50,15 +51,19 @@ def load(
     `weights` is `hub` (those of `hub`, by default `name`, or of the folder `path` that replaces it), `registry` (those
     of the `asset`), `shipped` (these, but for what quantbench carries itself), `random` (of `architecture`, else of the
     hub's configuration), or a file. A text is cut off at `max_length` tokens; a paragraph is cut into windows that
-    start every `stride` tokens. Raises UserError if the weights cannot be had or do not fit.
+    start every `stride` tokens. Raises UserError if the weights cannot be had or do not fit, or for a length or stride
+    that the network cannot have.
     """
     if head not in HEADS:
         raise UserError(f"model.head={head or 'null'}: must be one of {', '.join(HEADS)}")
     source = Source(name, weights, seed, hub or name, path, asset, architecture, classes)
     opened = open_source(source)
     module = build(opened, HEADS[head].auto_class)
-    vocabulary, padding = opened.config.vocab_size, opened.config.pad_token_id
-    _check_length(opened.config, max_length)
+    vocabulary, padding = getattr(opened.config, "vocab_size", None), getattr(opened.config, "pad_token_id", None)
+    if vocabulary is None:
+        raise UserError(f"{name} reads no text: its configuration has no vocabulary")
+    _check_length(module, max_length)
+    _check_stride(stride)
     names = _arguments(module)
     _answer_with(module, names, HEADS[head].answer)
     tokenizer = cache(partial(_tokenizer, name, opened.tokenizer_folder, vocabulary))
@@ -196,19 +201,30 @@ def _answer_with(module: nn.Module, names: tuple[str, ...], answer: Callable[[An
     module.__class__ = Answering
 
 
-def _check_length(config: Any, max_length: int) -> None:
-    positions = getattr(config, "max_position_embeddings", None)
+def _check_length(module: nn.Module, max_length: int) -> None:
+    positions = getattr(module.config, "max_position_embeddings", None)
+    for name, child in module.named_modules():
+        if name.endswith("position_embeddings") and isinstance(child, nn.Embedding) and child.padding_idx is not None:
+            positions = child.num_embeddings - child.padding_idx - 1  # RoBERTa and MPNet count from behind padding
     if not isinstance(max_length, int) or max_length < 8 or (positions and max_length > positions):
         most = f" to {positions}, the positions that the network has" if positions else ""
         raise UserError(f"model.max_length={max_length}: must be an integer from 8{most}")
 
 
+def _check_stride(stride: int) -> None:
+    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+        raise UserError(f"model.stride={stride}: must be an integer of at least 1")
+
+
 def _tokenizer(name: str, folder: Callable[[], Path], vocabulary: int) -> Any:
     from transformers import AutoTokenizer
 
+    place = folder()
+    if not has_tokenizer(place):
+        raise UserError(f"{name} has no tokenizer: there is no tokenizer.json, vocab.txt or the like in {place}")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder(), trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # what a damaged file raises depends on its format
         raise UserError(f"{name} has no tokenizer that can be read ({' '.join(str(error).split())[:150]})") from error
     if not tokenizer.is_fast:
         raise UserError(f"{name}: the tokenizer must have a tokenizer.json or a type that transformers converts to it")

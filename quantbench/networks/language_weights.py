@@ -13,11 +13,10 @@ from torch import nn
 
 from quantbench.assets import fetch
 from quantbench.errors import UserError
-from quantbench.hub import Absent, network_folder, weight_files
+from quantbench.hub import Absent, network_folder, text_files, weight_files
 from quantbench.networks.checkpoint import content_sha256, load_into, read, restore, seeded, shipped
 
 _NAMED = 3  # keys that a message names before it only counts
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,10 @@ class Opened:
 
     @property
     def tokenizer_version(self) -> str:
-        """What tells this tokenizer from others: the first digits of its sha256; its origin, if it is not here."""
+        """What tells this tokenizer from others: the first digits of its files' sha256; its origin, if not here."""
         if self.folder is None:
             return f"of {self.source.asset or self.source.hub}"
-        files = [self.folder / name for name in _TOKENIZER_FILES if (self.folder / name).is_file()]
-        return content_sha256(files[0])[:12] if files else "missing"
+        return content_sha256(*(file for file in text_files(self.folder) if file.name != "config.json"))[:12]
 
 
 def open_source(source: Source) -> Opened:
@@ -73,7 +71,7 @@ def build(opened: Opened, auto_class: str) -> nn.Module:
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if opened.folder is None:
-        module: nn.Module = seeded(lambda: builder.from_config(opened.config, dtype=torch.float32), source.seed)
+        module = seeded(lambda: _from_config(builder, opened), source.seed)
         _drop_pooler(module, auto_class)
         restore(module, source.weights, seed=source.seed, known_as="hub")
         return module
@@ -107,23 +105,24 @@ def identity(opened: Opened) -> str:
 
 def _folder(source: Source, weights: bool) -> Path:
     """The folder with the files of a network: that of the user, of the asset, or of the hub's cache."""
-    if source.path is not None or Path(source.hub).is_dir():
-        folder = Path(source.path or source.hub).expanduser()
+    if source.path is None and source.asset is not None:
+        return fetch(source.asset)
+    folder = Path(source.path or source.hub).expanduser()
+    if source.path is not None or folder.is_dir():
         needed = ["config.json", *(["model.safetensors or pytorch_model.bin"] if weights else [])]
         found = [(folder / "config.json").is_file(), bool(weight_files(folder))]
         for what, there in zip(needed, found, strict=False):
             if not there:
-                raise UserError(f"model.path={folder}: there is no {what}; give a folder as save_pretrained writes it")
+                raise UserError(f"there is no {what} in {folder}: give a folder as save_pretrained writes it")
         return folder
-    if source.asset is not None:
-        return fetch(source.asset)
     try:
         return network_folder(source.hub, weights)
     except Absent as error:
         raise UserError(
             f"{source.name} needs {source.hub} from the Hugging Face hub, which is not in its cache and cannot be "
-            f"downloaded ({error}): give model.path=FOLDER with a copy of it (config.json, model.safetensors, "
-            "tokenizer.json); model=minilm_trec is a network that runs without the hub"
+            f"downloaded ({error}): give {'model.name' if source.hub == source.name else 'model.path'}=FOLDER with a "
+            "copy of it (config.json, model.safetensors, tokenizer.json); model=minilm_trec is a network that runs "
+            "without the hub"
         ) from error
 
 
@@ -142,6 +141,14 @@ def _config(source: Source, folder: Path | None) -> Any:
         raise UserError(
             f"{source.name}: the configuration cannot be used ({' '.join(str(error).split())[:200]})"
         ) from error
+
+
+def _from_config(builder: Any, opened: Opened) -> nn.Module:
+    try:
+        module: nn.Module = builder.from_config(opened.config, dtype=torch.float32)
+    except ValueError as error:  # there is no such head for this architecture
+        raise UserError(f"{opened.source.name} cannot be built ({' '.join(str(error).split())[:200]})") from error
+    return module
 
 
 def _from_folder(builder: Any, opened: Opened) -> tuple[nn.Module, set[str]]:
