@@ -44,7 +44,7 @@ def compare(task: Task, inputs: Inputs, fp32: Tensor, quantized: Tensor) -> pd.D
             for name, column in zip(_columns(task.metrics, metric), parts.reshape(len(targets), -1).T, strict=True):
                 table[execution + name] = column
     for execution, said in answers.items():
-        table[f"{execution}_prediction"] = said if task.predict is None else task.predict(said)
+        table[f"{execution}_prediction"] = _numbers(said) if task.predict is None else task.predict(said)
     table["signal"] = _energy(inputs, fp32)
     table["noise"] = _energy(inputs, fp32.double() - quantized.double())
     frame = pd.DataFrame(table)
@@ -100,7 +100,7 @@ def _judge(metric: Metric, before: Parts, after: Parts) -> tuple[float, float, C
 def _parts(samples: pd.DataFrame, metrics: tuple[Metric, ...], metric: Metric) -> tuple[Parts, Parts]:
     """What the labelled samples contribute to a metric, in both executions: float64 [n] or [n, k] each."""
     names = _columns(metrics, metric)
-    labelled = samples[samples[f"fp32{names[0]}"].notna()]
+    labelled = samples[samples[[f"fp32{name}" for name in names]].notna().all(axis=1)]
     if labelled.empty:
         raise UserError("none of the evaluated samples has a label: raise limit")
     both = [labelled[[execution + name for name in names]].to_numpy(np.float64) for execution in ("fp32", "quantized")]
@@ -123,6 +123,11 @@ def _energy(inputs: Inputs, outputs: Tensor) -> NDArray[np.float64]:
     """The sum of squares of each sample's outputs [items, ...]."""
     items = outputs.double().flatten(1).square().sum(1).numpy()
     return np.array([items[owned].sum() for owned in inputs.owned])
+
+
+def _numbers(answers: Any) -> Parts:
+    """One number a sample, float64 [n], whether a tensor [n, 1] holds them or a list."""
+    return np.asarray(answers, np.float64).reshape(len(answers))
 
 
 def _written(target: Any) -> Any:

@@ -294,6 +294,27 @@ def test_a_bigger_sample_detects_a_smaller_drop(sides):
     assert narrow.high - narrow.low <= wide.high - wide.low + 1e-9  # equal differences: both are 0, up to rounding
 
 
+def test_detectable_drop_by_an_interval_by_hand():
+    # Half width 1.959964 is a standard error of 1; z(0.95) + z(0.8) = 1.644854 + 0.841621.
+    drop = stats.detectable_by_interval(Change(-7.0, -1.959964, 1.959964))
+    assert drop == pytest.approx(2.486475, abs=1e-5)
+    assert stats.detectable_by_interval(Change(0.0, 3.0, 3.0 + 2 * 1.959964)) == pytest.approx(drop, abs=1e-5)
+    wide = Change(0.0, -2 * 1.959964, 2 * 1.959964)
+    assert stats.detectable_by_interval(wide, confidence=0.9, power=0.5) == pytest.approx(2 * 1.281552, abs=1e-5)
+
+
+@pytest.mark.parametrize("change", [Change(0.0, 0.0, 0.0), Change(1.0, -math.inf, math.inf)])
+def test_an_interval_that_knows_nothing_detects_no_drop(change):
+    assert stats.detectable_by_interval(change) == math.inf
+
+
+def test_both_ways_to_a_detectable_drop_agree_on_many_scores():
+    generator = np.random.default_rng(0)
+    before, after = generator.normal(50, 10, (2, 2000))
+    exact = smallest_detectable_drop(before, after)
+    assert stats.detectable_by_interval(bootstrap_change(before, after)) == pytest.approx(exact, rel=0.05)
+
+
 def test_repeats_by_hand():
     assert stats.repeats([92.0, 93.0, 95.0, 92.0]) == stats.Repeats(4, 93.0, 2**0.5, 92.0, 95.0)
     assert stats.repeats([90.5]) == stats.Repeats(1, 90.5, None, 90.5, 90.5)
