@@ -98,7 +98,9 @@ def histograms(monkeypatch, tmp_path, size, calibration):
     given = Inputs(loud, calibration)
     task = Task("digits", (), calibration, calibration, None)
     reference.forget()
-    found = reference.histograms(reference.Reference(loud, task, given, given, size, "cpu", f"key {size}"), False)
+    found = reference.histograms(
+        reference.Reference(loud, task, given, given, size, "cpu", f"key {size}"), False, False, None
+    )
     reference.forget()
     return found.result
 
