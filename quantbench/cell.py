@@ -15,6 +15,7 @@ from quantbench.errors import Mismatch, UserError
 from quantbench.hub import text_files, weight_files
 from quantbench.networks.checkpoint import content_sha256, shipped
 from quantbench.quant.calibrators import CALIBRATORS
+from quantbench.tasks import squad
 
 # Raised whenever a record of the same configuration would no longer mean the same.
 SCHEMA = 1
@@ -164,14 +165,20 @@ def _network_folder(model: Mapping[str, Any]) -> Path | None:
 
 
 def _task(task: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The task's group; data are named by their absolute path: `path`, or its sub-folder with the task's name."""
+    """The task's group; data are named by their absolute path: `path`, or its sub-folder with the task's name.
+
+    The files of squad are named by their content too.
+    """
     checked = {key: value for key, value in task.items() if key != "labels"}
     if "calibration_samples" in task:
         _integer({"task.calibration_samples": task["calibration_samples"]}, "task.calibration_samples", 1, None)
     if task.get("path") is not None:
         path = Path(str(task["path"])).expanduser().absolute()
         named = path / str(task["name"])
-        checked["path"] = str(named if named.is_dir() else path)
+        path = named if named.is_dir() else path
+        checked["path"] = str(path)
+        if task["name"] == "squad" and (files := squad.files(path)):
+            checked["sha256"] = content_sha256(*files)
     return checked
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 SECONDS = 5.0
 """How long the hub may stay silent before a download is given up."""
 
-WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
-OLD_WEIGHT_FILES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+OLD_WEIGHT_FILES = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
+"""What transformers reads, and nothing else: weights are known by these files."""
+
 TEXT_FILES = (
     "config.json",
     "tokenizer*",

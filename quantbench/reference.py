@@ -80,12 +80,12 @@ def _load(shared: str) -> Reference:
     for cached in (prepare, _fp32_outputs, _histograms):
         cached.cache_clear()  # nothing of the network before is needed any more
     parts = json.loads(shared)
-    model = {key: value for key, value in parts["model"].items() if key != "sha256"}
+    model, data = ({k: v for k, v in parts[group].items() if k != "sha256"} for group in ("model", "task"))
     network = networks.load({**model, "seed": parts["seed"]})
     network.module.to(parts["device"])
     for parameter in network.module.parameters():
         parameter.data = in_fast_layout(parameter.data)
-    task = tasks.load({**parts["task"], "seed": parts["seed"]})
+    task = tasks.load({**data, "seed": parts["seed"]})
     decisive = {
         "model": parts["model"],
         "weights": network.weights,

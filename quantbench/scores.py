@@ -69,8 +69,8 @@ def scores(samples: pd.DataFrame, task: Task) -> dict[str, Any]:
         "fp32": fp32,
         "quantized": quantized,
         "change": change.value,
-        "change_low": change.low,
-        "change_high": change.high,
+        "change_low": _finite(change.low),
+        "change_high": _finite(change.high),
         "relative_change": change.value / fp32 if fp32 else None,
     }
     if main.value is None:
@@ -79,13 +79,18 @@ def scores(samples: pd.DataFrame, task: Task) -> dict[str, Any]:
         found["p_value"] = mcnemar(before, after) if right_or_wrong else None
     else:
         detectable = detectable_by_interval(change)
-    found["detectable_drop"] = detectable if math.isfinite(detectable) else None
+    found["detectable_drop"] = _finite(detectable)
     if more:
         fp32, quantized, change = _judge(more[0], *_parts(samples, task.metrics, more[0]))
-        values = (more[0].name, fp32, quantized, change.value, change.low, change.high)
+        values = (more[0].name, fp32, quantized, change.value, _finite(change.low), _finite(change.high))
         names = ("metric", "fp32", "quantized", "change", "change_low", "change_high")
         found |= {f"secondary_{name}": value for name, value in zip(names, values, strict=True)}
     return found
+
+
+def _finite(value: float) -> float | None:
+    """None where a single sample says nothing of an interval."""
+    return value if math.isfinite(value) else None
 
 
 def _judge(metric: Metric, before: Parts, after: Parts) -> tuple[float, float, Change]:

@@ -108,7 +108,7 @@ def _numbers(row: Row) -> tuple[str, ...]:
         _number(row.fp32),
         _number(row.quantized),
         _number(row.change, "+"),
-        f"{_number(row.change_low, '+')} to {_number(row.change_high, '+')}",
+        "unknown" if row.change_low is None else f"{_number(row.change_low, '+')} to {_number(row.change_high, '+')}",
         "" if row.agreement is None else f"{row.agreement:.2f} %",
         f"{row.seconds:.1f}",
     )

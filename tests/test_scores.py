@@ -124,6 +124,11 @@ def test_each_metric_has_the_interval_of_its_kind():
     assert (found["secondary_fp32"], found["secondary_quantized"]) == (40, 40)
 
 
+def test_a_single_sample_has_no_interval():
+    found = scores(partly_right(np.array([80.0]), np.array([50.0])), task(F1, EXACT_MATCH))
+    assert (found["change"], found["change_low"], found["change_high"]) == (-30, None, None)
+
+
 def similarities(targets, fp32, quantized):
     given = inputs(targets, decode=lambda raw, outputs: float(outputs[0]))
     both = (torch.tensor(values, dtype=torch.float32)[:, None] for values in (fp32, quantized))

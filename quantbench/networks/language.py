@@ -22,6 +22,7 @@ from quantbench.hub import has_tokenizer
 from quantbench.networks.language_weights import Source, build, identity, open_source
 from quantbench.networks.network import Item, Network
 from quantbench.networks.question_answering import best_answer, windower
+from quantbench.quant.errors import QuantizationError
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def load(
         raise UserError(f"{name} reads no text: its configuration has no vocabulary")
     _check_length(module, max_length)
     _check_stride(stride)
-    names = _arguments(module)
-    _answer_with(module, names, HEADS[head].answer)
+    names = _arguments(name, module)
+    _answer_with(name, module, names, HEADS[head].answer)
     tokenizer = cache(partial(_tokenizer, name, opened.tokenizer_folder, vocabulary))
     noise = partial(_noise, names, vocabulary, max_length)
     preprocess, decode = _READERS[head](name, tokenizer, names, max_length, stride)
@@ -181,21 +182,36 @@ def _noise(names: tuple[str, ...], vocabulary: int, max_length: int, seed: int) 
     return _item(names, values)
 
 
-def _arguments(module: nn.Module) -> tuple[str, ...]:
-    """The arguments that are given to a network: those that its architecture tells two texts apart by, if it does."""
+def _arguments(name: str, module: nn.Module) -> tuple[str, ...]:
+    """The arguments that are given to a network: those that its architecture tells two texts apart by, if it does.
+
+    Raises UserError where padding cannot be hidden from it: its answers would depend on the other texts of a batch.
+    """
     parameters = inspect.signature(module.forward).parameters
+    if "attention_mask" not in parameters:
+        raise UserError(f"{name} cannot be used: {type(module).__name__} takes no attention mask and reads padding")
     types = "token_type_ids" in parameters and getattr(module.config, "type_vocab_size", 0) > 1
     return ("input_ids", "attention_mask", *(("token_type_ids",) if types else ()))
 
 
-def _answer_with(module: nn.Module, names: tuple[str, ...], answer: Callable[[Any, Tensor], Tensor]) -> None:
-    """Let the module take tensors by position and give one tensor; its layers keep their names."""
+def _answer_with(name: str, module: nn.Module, names: tuple[str, ...], answer: Callable[[Any, Tensor], Tensor]) -> None:
+    """Let the module take tensors by position and give one tensor; its layers keep their names.
+
+    What an architecture says of inputs that it cannot take becomes a UserError.
+    """
     original = type(module)
 
     class Answering(original):  # type: ignore[misc,valid-type]
         def forward(self, *batch: Tensor) -> Tensor:
             given = dict(zip(names, batch, strict=True))
-            return answer(original.forward(self, **given), given["attention_mask"])
+            try:
+                outputs = original.forward(self, **given)
+            except QuantizationError:
+                raise
+            except (ValueError, AssertionError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise UserError(f"{name} cannot be run on a batch of texts as they are ({reason})") from error
+            return answer(outputs, given["attention_mask"])
 
     Answering.__name__ = original.__name__
     module.__class__ = Answering

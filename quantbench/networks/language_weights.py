@@ -108,7 +108,7 @@ def _folder(source: Source, weights: bool) -> Path:
     if source.path is None and source.asset is not None:
         return fetch(source.asset)
     folder = Path(source.path or source.hub).expanduser()
-    if source.path is not None or folder.is_dir():
+    if source.path is not None or folder.is_dir() or source.hub.startswith((".", "/", "~")):
         needed = ["config.json", *(["model.safetensors or pytorch_model.bin"] if weights else [])]
         found = [(folder / "config.json").is_file(), bool(weight_files(folder))]
         for what, there in zip(needed, found, strict=False):
@@ -134,13 +134,16 @@ def _config(source: Source, folder: Path | None) -> Any:
         if folder is None and source.architecture is not None:
             return AutoConfig.for_model(**{**source.architecture, **labels})
         folder = folder or _folder(source, weights=False)
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **labels)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **labels)
     except (OSError, ValueError, TypeError, KeyError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(
             f"{source.name}: the configuration cannot be used ({' '.join(str(error).split())[:200]})"
         ) from error
+    # The file may name a kernel of the hub, whose code transformers would fetch and run.
+    config._attn_implementation = None
+    return config
 
 
 def _from_config(builder: Any, opened: Opened) -> nn.Module:

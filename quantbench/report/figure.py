@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from contextlib import AbstractContextManager
@@ -15,6 +16,7 @@ from quantbench.files import write_bytes
 
 WIDTH = 7.0  # inches: at 700 px, a 10 pt letter is 14 px high
 DPI = 150
+LONGEST = 100  # letters of a part of a file name, of which file systems take 255
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart; markers and dashes do so in greyscale.
 BLACK, BLUE, VERMILION, GREEN, PURPLE = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -60,8 +62,9 @@ def blank(height: float) -> Drawing:
 
 
 def stem(text: str) -> str:
-    """`text` as part of a file name."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_.")
+    """`text` as part of a file name; what is too long for one is told apart by its SHA-256."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_.")
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def save(figure: Figure, folder: Path) -> tuple[Path, Path]:

@@ -13,8 +13,8 @@ from quantbench.report.published import Counterpart, counterparts
 from quantbench.report.results import Results
 
 Matches = Callable[[Row], bool]
-# Model, task, weights, first digits of their checksum, all else that was said of model and task; empty if not recorded.
-Identity = tuple[str, str, str, str, str]
+# Model, task, weights, first digits of their checksum (empty if not recorded), all else that was said of both.
+Identity = tuple[str, str, str, str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,9 @@ def _identity(results: Results, row: Row) -> Identity:
     rest = [
         f"{key}={value}" for key, value in sorted(model.items()) if key not in ("name", "family", "weights", "sha256")
     ]
-    rest += [f"task.{key}={value}" for key, value in sorted(task.items()) if key not in ("name", "calibration_samples")]
-    return row.model, row.task, Path(weights).name if checksum else weights, checksum[:8], " ".join(rest)
+    data = {**task, "sha256": str(task["sha256"])[:8]} if "sha256" in task else task
+    rest += [f"task.{key}={value}" for key, value in sorted(data.items()) if key not in ("name", "calibration_samples")]
+    return row.model, row.task, Path(weights).name if checksum else weights, checksum[:8], tuple(rest)
 
 
 def _join_unknown(groups: dict[Identity, list[Row]]) -> None:
@@ -120,7 +121,9 @@ def _join_unknown(groups: dict[Identity, list[Row]]) -> None:
 
 
 def _label(identity: Identity, groups: Iterable[Identity]) -> str:
-    """The model's name where it is alone, else with its task, weights and checksum as far as these differ."""
+    """The model's name where it is alone, else with its task, weights, checksum and options as far as these differ."""
     others = [other for other in groups if other[0] == identity[0]]
-    apart = [words[0] for words in zip(identity, *others, strict=True) if len(set(words)) > 1 and words[0]]
+    words = zip(identity[:4], *(other[:4] for other in others), strict=True)
+    apart = [word[0] for word in words if len(set(word)) > 1 and word[0]]
+    apart += [option for option in identity[4] if any(option not in other[4] for other in others)]
     return f"{identity[0]} ({', '.join(apart)})" if apart else identity[0]

@@ -37,15 +37,16 @@ class Question:
 def load(*, calibration_samples: int = 128, seed: int = 0, path: str | os.PathLike[str] | None = None) -> Task:
     """The task: the questions of the dev set, calibrated by one question each of training paragraphs that `seed` draws.
 
-    `path` is a dev-v1.1.json, or a folder with it; train-v1.1.json is taken from beside it. Where that is missing, one
-    paragraph in 8 of the dev file calibrates and its questions are not evaluated. Without `path` the data come through
-    the package datasets, from its cache or the hub.
+    `path` is a dev-v1.1.json, or a folder with it; train-v1.1.json is taken from beside it, less the paragraphs that
+    are evaluated. Where that is missing, one paragraph in 8 of the dev file calibrates and its questions are not
+    evaluated. Without `path` the data come through the package datasets, from the hub or its cache.
 
     A sample reads as a pair of str (question, paragraph), its target is a list of answers; an answer is a str.
     Raises UserError if the data cannot be had, are not SQuAD v1.1, or hold too few paragraphs.
     """
     training, dev = _from_hub() if path is None else _from_files(Path(path).expanduser())
-    paragraphs = _by_paragraph(training)
+    evaluated = {question.paragraph for question in dev}
+    paragraphs = [question for question in _by_paragraph(training) if question.paragraph not in evaluated]
     chosen = draw(len(paragraphs), calibration_samples, seed, "paragraphs that may calibrate")
     return Task(
         name="squad",
@@ -88,12 +89,13 @@ def _scored(answer: str, targets: tuple[str, ...]) -> Mapping[str, float]:
 
 def _from_files(path: Path) -> tuple[list[Question], list[Question]]:
     """The questions that may calibrate and those that are evaluated."""
-    file = path / DEV if path.is_dir() else path
-    if not file.is_file():
+    found = files(path)
+    if not found:
         raise UserError(f"task.path={path}: there is no {DEV}; give the file or its folder")
-    dev, beside = list(read(file)), file.with_name(TRAIN)
-    if beside.is_file() and beside != file:
-        return list(read(beside)), dev
+    file, *beside = found
+    dev = list(read(file))
+    if beside:
+        return list(read(beside[0])), dev
     paragraphs = list(dict.fromkeys(question.paragraph for question in dev))
     if len(paragraphs) < _HELD_BACK:
         raise UserError(
@@ -105,6 +107,12 @@ def _from_files(path: Path) -> tuple[list[Question], list[Question]]:
         [question for question in dev if question.paragraph in held_back],
         [question for question in dev if question.paragraph not in held_back],
     )
+
+
+def files(path: Path) -> list[Path]:
+    """The files that are read where `task.path` is `path`: first what is evaluated, then what calibrates."""
+    file = path / DEV if path.is_dir() else path
+    return [each for each in dict.fromkeys((file, file.with_name(TRAIN))) if each.is_file()] if file.is_file() else []
 
 
 def read(path: Path) -> Iterator[Question]:

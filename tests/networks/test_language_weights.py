@@ -281,6 +281,35 @@ def test_another_content_of_a_folder_is_another_cell(settings, place, monkeypatc
     assert (hf.model["path"], hf.model["sha256"]) == (str(place), cells[1].model["sha256"])
 
 
+def test_a_kernel_of_the_hub_that_a_configuration_names_is_not_fetched(place, monkeypatch):
+    config(place, _attn_implementation="kernels-community/hostile", attn_implementation="kernels-community/hostile")
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert load(place).module.config._attn_implementation in ("sdpa", "eager")
+
+
+def test_other_files_of_a_folder_are_no_weights(settings, place):
+    named = ("model=bert_large", f"model.path={place}", "task=synthetic")
+    before = cell_from_config(settings(*named), False)
+    (place / "training_state.safetensors").write_bytes(b"no weights")
+    assert cell_from_config(settings(*named), False).hash == before.hash
+
+
+def test_a_path_in_place_of_a_hub_id_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "config.json" in refused("./nowhere")
+
+
+def test_a_network_that_would_read_padding_is_refused():
+    with pytest.raises(UserError, match="takes no attention mask"):
+        language.load(
+            name="fnet",
+            head="embedding",
+            weights="random",
+            architecture={"model_type": "fnet", "hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 8},
+            max_length=16,
+        )
+
+
 def test_weights_of_a_file_count_beside_the_folder(settings, place, tmp_path):
     weights = shutil.copy(place / "model.safetensors", tmp_path / "mine.safetensors")
     named = ("model=bert_base", f"model.path={place}", f"model.weights={weights}")

@@ -34,6 +34,12 @@ def test_saves_a_png_of_150_dpi_and_an_svg(tmp_path: Path) -> None:
     assert "<text" not in text  # letters are paths: the picture needs no font
 
 
+def test_long_names_fit_a_file_system_and_stay_different() -> None:
+    assert stem("a network (trec)") == "a_network_trec"
+    first, second = stem("n" * 300 + "1"), stem("n" * 300 + "2")
+    assert first.startswith("n" * 100 + "_") and len(first) == len(second) == 109 and first != second
+
+
 def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
     first = save(drawn(), tmp_path / "first")
     figure = drawn()

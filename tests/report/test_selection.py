@@ -38,6 +38,21 @@ def test_one_model_with_other_weights_or_another_task_is_another_line():
     ]
 
 
+def test_only_the_options_that_differ_tell_networks_apart():
+    named = [row(75.0, cell="a"), row(1.0, cell="b", task="other")]
+    models = [
+        {"weights": "shipped", "architecture": {"layers": 6}},
+        {"weights": "random", "architecture": {"layers": 6}},
+    ]
+    tasks = [{"name": "imagenet", "path": "/data", "sha256": "0123456789"}, {"name": "other"}]
+    details = {c: {"config": {"model": m, "task": t}} for c, m, t in zip("ab", models, tasks, strict=True)}
+    made = table(Results(Path("results"), named, details), "table4")
+    assert [line[0].text for line in made.rows][:2] == [
+        "resnet50 (imagenet, shipped, task.path=/data, task.sha256=01234567)",
+        "resnet50 (other, random)",
+    ]
+
+
 def test_a_record_without_configuration_joins_the_network_it_belongs_to():
     found = results(row(75.0, cell="a"), row(status="failed", fold_bn=True, cell="b"))
     del found.details["b"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from quantbench import tasks
+from quantbench.cell import cell_from_config
 from quantbench.errors import UserError
 from quantbench.hub import Absent
 from quantbench.tasks import squad
@@ -79,8 +80,29 @@ def test_the_training_file_calibrates_with_one_question_a_paragraph(tmp_path):
         assert len(task.evaluation) == 6
 
 
+def test_a_paragraph_that_is_evaluated_never_calibrates(tmp_path):
+    write(tmp_path / DEV, articles(3))
+    shared = articles(2)  # the dev file's first two paragraphs
+    shared["data"] += articles(2, name="training")["data"]
+    write(tmp_path / TRAIN, shared)
+    assert sorted(s.id for s in load(tmp_path, samples=2).calibration) == ["qtraining 0.0", "qtraining 1.0"]
+    with pytest.raises(UserError, match="from 1 to 2"):
+        load(tmp_path, samples=3)
+
+
+@pytest.mark.parametrize("changed", [DEV, TRAIN])
+def test_another_content_of_the_files_is_another_cell(settings, tmp_path, changed):
+    write(tmp_path / DEV, articles(3))
+    write(tmp_path / TRAIN, articles(3, name="training"))
+    named = ("model=bert_base", "model.weights=random", f"task.path={tmp_path}")
+    before = cell_from_config(settings(*named), False)
+    assert cell_from_config(settings(*named), False).hash == before.hash
+    write(tmp_path / changed, articles(4, name="other"))
+    assert cell_from_config(settings(*named), False).hash != before.hash
+
+
 def test_a_question_that_changes_makes_another_sample(tmp_path):
-    write(tmp_path / TRAIN, articles(1))
+    write(tmp_path / TRAIN, articles(1, name="training"))
     versions = []
     for answer in ("answer", "another"):
         content = articles(1)
