@@ -1,4 +1,6 @@
-"""Real reruns through the gate: other calibration seeds must pass, planted regressions must not: results/gate/reruns.csv.
+"""Real reruns through the gate: other calibration seeds must pass, planted regressions must not.
+
+Writes results/gate/reruns.csv.
 
 Two networks on 2,000 photos, int8 per channel, max: 20 calibration seeds, each against each other one, and regressions
 that a row would not confess to: the recipe says what it said before, and the network was quantized otherwise.

@@ -100,12 +100,13 @@ def _measured(rows: Iterable[Row], columns: tuple[str, ...], side: str) -> dict[
     for row in rows:
         if not is_measured(row):
             continue
-        twin = found.setdefault(_key(row, columns), row)
-        if twin is not row:
+        key = _key(row, columns)
+        if twin := found.get(key):
             raise UserError(
                 f"{side} measured {named(row)} ({row.metric}) twice, in the cells {shown(twin.cell)} and "
                 f"{shown(row.cell)}, which differ in {_differences(twin, row)}: remove one of them"
             )
+        found[key] = row
     return found
 
 
