@@ -95,7 +95,7 @@ def lines() -> list[list[object]]:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.exit("takes no argument; writes results/gate/rates.csv, in some five minutes")
+        sys.exit("takes no argument; writes results/gate/rates.csv, in some three minutes")
     FILE.parent.mkdir(parents=True, exist_ok=True)
     with FILE.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -40,21 +40,26 @@ PLANTS = {
     "weights of 4 bits": ("weight_bits=4",),
     "weights of 3 bits": ("weight_bits=3",),
 }
-# A fold that drops one normalization and forgets its factors. Its histograms are kept under a name of their own.
+# A fold that drops one normalization of each network and forgets its factors, at the place that is the first argument.
+# Its histograms are kept under a name of their own.
 SKIP = """
 import sys
 from quantbench import cli, reference
 from quantbench.quant import fold
-absorb, key, calls = fold._absorb, reference.histograms_key, []
+place, *arguments = sys.argv[1:]
+absorb, whole, key, calls = fold._absorb, fold.fold_batch_norm, reference.histograms_key, []
 def forgetful(layer, norm):
     calls.append(norm)
-    if len(calls) != 10:
+    if len(calls) != int(place):
         absorb(layer, norm)
-fold._absorb = forgetful
-reference.histograms_key = lambda *arguments: f"skipped_{key(*arguments)}"
-sys.exit(cli.main(sys.argv[1:]))
+def counted(*given):
+    calls.clear()
+    return whole(*given)
+fold._absorb, reference.fold_batch_norm = forgetful, counted
+reference.histograms_key = lambda *given: f"skipped_{place}_{key(*given)}"
+sys.exit(cli.main(arguments))
 """
-SKIPPED = "BN fold of the tenth layer skipped"
+SKIPPED = {"BN fold of the first layer skipped": "1", "BN fold of the tenth layer skipped": "10"}
 FREE = ("calib", "percentile", "weight_granularity", "weight_bits", "fold_bn", "seed")
 
 
@@ -64,7 +69,7 @@ def measure(folder: Path) -> dict[str, Side]:
     run = ["-m", "quantbench.cli"]
     wanted = {"another calibration seed": (run, (f"seed=range(0,{SEEDS})",))}
     wanted |= {what: (run, overrides) for what, overrides in PLANTS.items()}
-    wanted[SKIPPED] = (["-c", SKIP], ("fold_bn=true",))
+    wanted |= {what: (["-c", SKIP, place], ("fold_bn=true",)) for what, place in SKIPPED.items()}
     sides = {}
     for number, (what, (program, overrides)) in enumerate(wanted.items()):
         result = folder / str(number)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Protocol
 
-from scipy.stats import norm, t
+from scipy.stats import t
 
 from quantbench.gate import matched
 
 POWER = 0.8
+NORMAL = NormalDist()
 STEPS = 60
 
 
@@ -53,16 +55,16 @@ class Answers:
 
     def bounds(self, confidence: float) -> tuple[float, float]:
         """The one-sided bounds of the score test."""
-        low, high = matched.bounds(self.lost, self.won, self.samples, float(norm.ppf(confidence)))
+        low, high = matched.bounds(self.lost, self.won, self.samples, NORMAL.inv_cdf(confidence))
         return 100 * low, 100 * high
 
     def p_above(self, tolerance: float) -> float:
         """From the score statistic, taken as normal."""
-        return float(norm.sf(self._score(tolerance)))
+        return math.erfc(self._score(tolerance) / math.sqrt(2)) / 2
 
     def excludes(self, tolerance: float, confidence: float) -> bool:
         """Whether the score statistic is as low as that."""
-        return self._score(tolerance) <= -float(norm.ppf(confidence))
+        return self._score(tolerance) <= -NORMAL.inv_cdf(confidence)
 
     def detectable(self, tolerance: float, confidence: float) -> float:
         """By the normal approximation, with the variance under the tolerance and under the drop (Connor 1987).
@@ -76,7 +78,7 @@ class Answers:
         def error(drop: float) -> float:
             return math.sqrt(max(min(churn + drop, 1.0) - drop * drop, 0.0) / self.samples)
 
-        reach, power = float(norm.ppf(confidence)) * error(allowed), float(norm.ppf(POWER))
+        reach, power = NORMAL.inv_cdf(confidence) * error(allowed), NORMAL.inv_cdf(POWER)
         low, high = allowed, 1.0
         if high - allowed < reach + power * error(high):
             return math.inf
