@@ -52,9 +52,10 @@ reproduce-tables: $(STAMP)  ## run the desk suite and draw the tables, figures a
 bench: $(STAMP)  ## measure speed and memory as ratios, side by side in one run
 	$(BIN)/python scripts/bench.py
 
-docs: $(STAMP)  ## write docs/overrides.md from conf/, and the README's figures from results/desk/results.csv
+docs: $(STAMP)  ## write docs/overrides.md from conf/, and the figures of README and docs/gate.md from results/
 	$(BIN)/python scripts/override_table.py
 	$(BIN)/python scripts/readme_tables.py
+	$(BIN)/python scripts/gate_tables.py
 
 clean:  ## remove .venv, caches and built packages
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

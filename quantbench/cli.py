@@ -18,6 +18,8 @@ from quantbench.version import VERSION
 COMMANDS = {
     "run": ("quantbench.commands.run", "quantize a network, evaluate it, write a row"),
     "report": ("quantbench.commands.report", "write tables, figures and a page from the records"),
+    "check": ("quantbench.commands.check", "the gate: fail where quantization costs more than it used to"),
+    "compare": ("quantbench.commands.compare", "show two results side by side"),
     "inspect": ("quantbench.commands.inspect", "show the layers of a network and their sites"),
     "plot": ("quantbench.commands.plot", "draw the histogram of a site, or the paper's figures"),
     "list": ("quantbench.commands.listing", "list the networks, tasks and other choices"),

@@ -53,8 +53,8 @@ def write(table: Table, folder: Path) -> list[Path]:
 
 def markdown(table: Table) -> str:
     """GitHub's Markdown with title, caption and notes."""
-    head = f"### {_markdown_text(table.title)}\n\n{_markdown_text(table.caption)}\n\n"
-    notes = "".join(f"- {_markdown_text(note)}\n" for note in table.notes)
+    head = f"### {markdown_text(table.title)}\n\n{markdown_text(table.caption)}\n\n"
+    notes = "".join(f"- {markdown_text(note)}\n" for note in table.notes)
     return f"{head}{markdown_rows(table)}\n{chr(10) if notes else ''}{notes}"
 
 
@@ -148,14 +148,15 @@ def _padded(text: str, width: int, right: bool) -> str:
     return text.rjust(width) if right else text.ljust(width)
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """A text that comes out of Markdown as it went in, on one line."""
     # Underscores inside words are no emphasis; escaping them would spoil every name.
     escaped = re.sub(r"([\\*`<])|(?<![^\W_])(_)|(_)(?![^\W_])", r"\\\g<0>", clean(text))
     return escaped.replace("](", "]\\(")
 
 
 def _markdown_cell(text: str) -> str:
-    return _markdown_text(text).replace("|", "\\|")
+    return markdown_text(text).replace("|", "\\|")
 
 
 def _markdown_item(item: Item) -> str:
