@@ -21,10 +21,13 @@ TASKS = {
     "bert_base": "squad",
     "bert_large": "squad",
     "hf": "synthetic",
+    "jasper": "talkie",
+    "jasper_mini": "talkie",
     "minilm_sentiment": "movie_sentences",
     "minilm_similarity": "lee_news",
     "minilm_trec": "trec",
     "mpnet_similarity": "lee_news",
+    "quartznet15x5": "talkie",
 }
 
 

@@ -16,6 +16,7 @@ __all__ = ["FAMILIES", "Network", "load"]
 FAMILIES: dict[str, str] = {
     "efficientnet_lite": "quantbench.networks.efficientnet_lite",
     "fashion": "quantbench.networks.fashion",
+    "jasper": "quantbench.networks.jasper",
     "language": "quantbench.networks.language",
     "torchvision": "quantbench.networks.torchvision_models",
 }

@@ -19,6 +19,7 @@ TASKS: dict[str, str] = {
     "movie_sentences": "quantbench.tasks.movie_sentences",
     "squad": "quantbench.tasks.squad",
     "synthetic": "quantbench.tasks.synthetic",
+    "talkie": "quantbench.tasks.talkie",
     "trec": "quantbench.tasks.trec",
 }
 """The module of every task, imported when it is used: its `load(*, calibration_samples, seed, **options)` -> Task."""
