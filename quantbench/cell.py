@@ -140,7 +140,7 @@ def _model(model: Mapping[str, Any]) -> Mapping[str, Any]:
     """The model's group; weights of a file, or shipped, are named by their content too: others make another cell."""
     model = {key: value for key, value in model.items() if key != "labels"}
     path = Path(str(model.get("weights"))).expanduser()
-    if model.get("family") == "language" and model.get("weights") == "hub":
+    if model.get("family") in ("language", "speech") and model.get("weights") == "hub":
         # Instead of the hub's, a copy in a folder: model.path, or what is called as a network of the hub would be.
         folder = Path(str(model.get("path") or model.get("hub") or model["name"])).expanduser()
         if folder.is_dir():

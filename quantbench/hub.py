@@ -11,8 +11,11 @@ SECONDS = 5.0
 
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 OLD_WEIGHT_FILES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+CTRANSLATE2_FILES = ("model.bin",)
 TEXT_FILES = (
     "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
     "tokenizer*",
     "vocab*",
     "merges.txt",
@@ -63,7 +66,7 @@ def network_folder(hub: str, weights: bool) -> Path:
 
 def weight_files(folder: Path) -> list[Path]:
     """The files of a folder that hold weights: those in safetensors format, where there are any."""
-    return _files(folder, WEIGHT_FILES) or _files(folder, OLD_WEIGHT_FILES)
+    return _files(folder, WEIGHT_FILES) or _files(folder, OLD_WEIGHT_FILES) or _files(folder, CTRANSLATE2_FILES)
 
 
 def text_files(folder: Path) -> list[Path]:

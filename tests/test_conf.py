@@ -25,6 +25,7 @@ TASKS = {
     "minilm_similarity": "lee_news",
     "minilm_trec": "trec",
     "mpnet_similarity": "lee_news",
+    "whisper_tiny_en": "amazon_queen",
 }
 
 

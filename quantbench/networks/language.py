@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantbench.errors import UserError
-from quantbench.networks.language_weights import Source, build, identity, open_source
+from quantbench.networks import speech
 from quantbench.networks.network import Item, Network
 from quantbench.networks.question_answering import best_answer, windower
+from quantbench.networks.transformers_weights import Source, build, identity, open_source, read_tokenizer
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,12 @@ def load(
     hub's configuration), or a file. A text is cut off at `max_length` tokens; a paragraph is cut into windows that
     start every `stride` tokens. Raises UserError if the weights cannot be had or do not fit.
     """
+    if head in speech.HEADS:  # model=hf is of this family, whatever its head
+        return speech.load(
+            name=name, head=head, weights=weights, seed=seed, hub=hub, path=path, asset=asset, architecture=architecture
+        )
     if head not in HEADS:
-        raise UserError(f"model.head={head or 'null'}: must be one of {', '.join(HEADS)}")
+        raise UserError(f"model.head={head or 'null'}: must be one of {', '.join([*HEADS, *speech.HEADS])}")
     source = Source(name, weights, seed, hub or name, path, asset, architecture, classes)
     opened = open_source(source)
     module = build(opened, HEADS[head].auto_class)
@@ -61,7 +65,7 @@ def load(
     _check_length(opened.config, max_length)
     names = _arguments(module)
     _answer_with(module, names, HEADS[head].answer)
-    tokenizer = cache(partial(_tokenizer, name, opened.tokenizer_folder, vocabulary))
+    tokenizer = cache(partial(read_tokenizer, name, opened.tokenizer_folder, vocabulary))
     noise = partial(_noise, names, vocabulary, max_length)
     preprocess, decode = _READERS[head](name, tokenizer, names, max_length, stride)
     return Network(
@@ -201,17 +205,3 @@ def _check_length(config: Any, max_length: int) -> None:
     if not isinstance(max_length, int) or max_length < 8 or (positions and max_length > positions):
         most = f" to {positions}, the positions that the network has" if positions else ""
         raise UserError(f"model.max_length={max_length}: must be an integer from 8{most}")
-
-
-def _tokenizer(name: str, folder: Callable[[], Path], vocabulary: int) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder(), trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{name} has no tokenizer that can be read ({' '.join(str(error).split())[:150]})") from error
-    if not tokenizer.is_fast:
-        raise UserError(f"{name}: the tokenizer must have a tokenizer.json or a type that transformers converts to it")
-    if len(tokenizer) > vocabulary:
-        raise UserError(f"{name}: the tokenizer has {len(tokenizer)} words, the network {vocabulary}: they do not fit")
-    return tokenizer
