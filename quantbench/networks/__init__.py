@@ -18,6 +18,7 @@ FAMILIES: dict[str, str] = {
     "fashion": "quantbench.networks.fashion",
     "jasper": "quantbench.networks.jasper",
     "language": "quantbench.networks.language",
+    "speech": "quantbench.networks.speech",
     "torchvision": "quantbench.networks.torchvision_models",
 }
 """The module of every family, imported when it is used: its `load(*, name, weights, seed, **options)` -> Network."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from quantbench.errors import UserError
 from quantbench.networks.checkpoint import restore, seeded, shipped
 from quantbench.networks.network import Item, Network
+from quantbench.networks.sound import sound_of
 from quantbench.networks.speech_features import BANDS, PREPROCESSING, features
 
 LETTERS = " abcdefghijklmnopqrstuvwxyz'"
@@ -97,7 +98,7 @@ def load(*, name: str, weights: str | None = "shipped", seed: int = 0, arch: str
     return Network(
         name=name,
         module=module,
-        preprocess=lambda sound: [_item(features(sound))],
+        preprocess=lambda raw: [_item(features(sound_of(name, raw)))],
         example=tuple(tensor[None] for tensor in _item(torch.zeros(BANDS, _EXAMPLE_FRAMES))),
         weights=identity,
         preprocessing=PREPROCESSING,

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-SAMPLE_RATE = 16_000
+from quantbench.networks.sound import SAMPLE_RATE
+
 BANDS = 64
 HOP = 160  # samples: 10 ms
 PREPROCESSING = "16 kHz, preemphasis 0.97, 20 ms Hann windows every 10 ms, 64 log-mel bands normalized over the clip"

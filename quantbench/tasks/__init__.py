@@ -12,14 +12,15 @@ from quantbench.tasks.task import Metric, Sample, Task
 __all__ = ["TASKS", "Metric", "Sample", "Task", "load"]
 
 TASKS: dict[str, str] = {
+    "amazon_queen": "quantbench.tasks.amazon_queen",
     "fashion_mnist": "quantbench.tasks.fashion_mnist",
     "imagenet": "quantbench.tasks.imagenet",
     "imagenet_photos": "quantbench.tasks.photos",
     "lee_news": "quantbench.tasks.lee_news",
+    "librispeech": "quantbench.tasks.librispeech",
     "movie_sentences": "quantbench.tasks.movie_sentences",
     "squad": "quantbench.tasks.squad",
     "synthetic": "quantbench.tasks.synthetic",
-    "talkie": "quantbench.tasks.talkie",
     "trec": "quantbench.tasks.trec",
 }
 """The module of every task, imported when it is used: its `load(*, calibration_samples, seed, **options)` -> Task."""

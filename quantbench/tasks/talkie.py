@@ -7,7 +7,6 @@ actors lent the voice to more than one of them is not known.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,14 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.assets import fetch
-from quantbench.errors import UserError
-from quantbench.tasks.classification import draw
 from quantbench.tasks.queen import HERO, read_members, spoken_lines
-from quantbench.tasks.task import Sample, Task
-from quantbench.tasks.text import by_hash
-from quantbench.tasks.transcription import LETTER_ACCURACY, WORD_ACCURACY
+from quantbench.tasks.sound import read_sound
 
-SAMPLE_RATE = 16_000
+RATE = 11_025
 SPLITS = ("train", "held_out", "test")
 SPLIT_FILE = Path(__file__).with_name("talkie_split.txt")
 
@@ -61,27 +56,7 @@ class Clip:
 
     def sound(self) -> NDArray[np.float32]:
         """The sound at 16 kHz, float32 [samples] in -1 .. 1. Raises UserError if it cannot be decoded."""
-        return decode(self.mp3, self.id)
-
-
-def load(*, calibration_samples: int = 128, seed: int = 0) -> Task:
-    """The task: the test clips, calibrated by held-out clips that `seed` draws; neither were trained on.
-
-    The test clips are shuffled, so that the first of them are of all its characters.
-
-    A sample reads as sound at 16 kHz, float32 [samples], its target is the text; an answer is a text. Raises UserError
-    if the data cannot be had or are damaged.
-    """
-    held_out, ordered = split("held_out"), split("test")
-    test = by_hash(ordered, [clip.id for clip in ordered], "talkie")
-    chosen = draw(len(held_out), calibration_samples, seed, "held-out clips")
-    return Task(
-        name="talkie",
-        metrics=(WORD_ACCURACY, LETTER_ACCURACY),
-        calibration=[Sample(held_out[i].id, held_out[i].sound, held_out[i].text) for i in chosen],
-        evaluation=[Sample(clip.id, clip.sound, clip.text) for clip in test],
-        predict=list,
-    )
+        return read_sound(self.mp3, f"the clip {self.id}", RATE)
 
 
 def clips() -> dict[str, Clip]:
@@ -110,20 +85,6 @@ def normalize(text: str) -> str | None:
     if not spoken or any(_SOUND.fullmatch(word) or re.search(r"\d", word) for word in spoken):
         return None
     return " ".join(spoken)
-
-
-def decode(mp3: bytes, name: str) -> NDArray[np.float32]:
-    """MP3 as mono sound at 16 kHz, float32 [samples]. Raises UserError, naming the clip, if it cannot be decoded."""
-    import soundfile
-    from scipy.signal import resample_poly
-
-    try:
-        sound, rate = soundfile.read(io.BytesIO(mp3), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise UserError(f"the clip {name} cannot be decoded ({error})") from error
-    common = np.gcd(SAMPLE_RATE, rate)
-    resampled = resample_poly(sound.mean(1), SAMPLE_RATE // common, rate // common)
-    return np.asarray(resampled, np.float32)
 
 
 @lru_cache(maxsize=1)
