@@ -33,7 +33,7 @@ def alone(folder, monkeypatch):
     """Its own cache, and neither assets nor the hub to ask."""
     monkeypatch.setenv("QUANTBENCH_CACHE", str(folder / "cache"))
     monkeypatch.setattr(hub, "folder_of", lambda *_: pytest.fail("asked the hub"))
-    monkeypatch.setattr("quantbench.networks.language_weights.fetch", lambda _: pytest.fail("asked for an asset"))
+    monkeypatch.setattr("quantbench.networks.transformers_weights.fetch", lambda _: pytest.fail("asked for an asset"))
 
 
 def smaller(model):
