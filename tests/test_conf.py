@@ -55,7 +55,7 @@ def test_every_file_composes_and_describes_itself(group, choice):
     elif (group, choice) == ("model", "hf"):
         assert config.model.name is None
     elif (group, choice) == ("task", "amazon_queen_short"):
-        assert (config.task.name, config.task.clips) == ("amazon_queen", 16)
+        assert (config.task.name, config.task.clips) == ("amazon_queen", 20)
     elif group != "granularity":
         assert config[group].name == choice
 
@@ -99,7 +99,7 @@ def test_an_experiment_chooses_a_model_and_so_its_task(tmp_path):
 
 
 @pytest.mark.parametrize(("table", "cells"), [("table3", 4), ("table4", 1), ("table5", 6)])
-@pytest.mark.parametrize(("suite", "networks"), [("desk", 12), ("desk_full", 13), ("paper", 19)])
+@pytest.mark.parametrize(("suite", "networks"), [("desk", 14), ("desk_full", 15), ("paper", 19)])
 def test_an_experiment_sweeps_over_the_suite(table, cells, suite, networks):
     composed = compose_checked(parse_arguments(["-m", f"experiment={table}", f"suite={suite}"]))
     params = composed.params

@@ -34,6 +34,18 @@ def test_test_clips_are_evaluated_in_one_order_and_training_clips_calibrate():
     assert every.predict(["A clip!"]) == ["a clip"]
 
 
+def test_short_clips_can_be_left_out(monkeypatch):
+    clips = {name: [Clip(f"{name}{i}", "joe", "word " * i, b"") for i in range(1, 10)] for name in ("train", "test")}
+    monkeypatch.setattr(amazon_queen, "split", clips.__getitem__)
+    found = load(least_words=5)
+    assert sorted(sample.id for sample in found.evaluation) == [f"test{i}" for i in range(5, 10)]
+    assert sorted(sample.id for sample in found.calibration) == [f"train{i}" for i in range(5, 10)]
+    with pytest.raises(UserError, match="from 1 to 5, the test clips of at least 5 words"):
+        load(least_words=5, clips=6)
+    with pytest.raises(UserError, match="task.least_words=0"):
+        load(least_words=0)
+
+
 @pytest.mark.parametrize("count", [0, 13, True, 2.5, "all"])
 def test_a_number_of_clips_that_cannot_be(count):
     with pytest.raises(UserError, match=r"task\.clips=.*: must be null or an integer from 1 to 12"):
