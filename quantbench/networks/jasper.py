@@ -79,7 +79,7 @@ def _mini() -> list[Stage]:
 
 ARCHITECTURES = {"jasper": _jasper, "quartznet15x5": _quartznet, "jasper_mini": _mini}
 
-_EXAMPLE_FRAMES = 500  # 5 s
+_EXAMPLE_FRAMES = 1000  # 10 s
 
 
 def load(*, name: str, weights: str | None = "shipped", seed: int = 0, arch: str | None = None) -> Network:
@@ -114,7 +114,7 @@ def _item(bands: Tensor) -> Item:
 
 
 def _noise(seed: int) -> Item:
-    """Features of five seconds of nothing, drawn by `seed`."""
+    """Features of ten seconds of nothing, drawn by `seed`."""
     return _item(torch.randn(BANDS, _EXAMPLE_FRAMES, generator=torch.Generator().manual_seed(seed)))
 
 

@@ -135,8 +135,8 @@ def test_every_convolution_is_a_layer(mini):
     layers = find_layers(mini.module, *mini.example)
     assert len(layers) == 1 + 3 * 3 + (1 + 2 + 3) + 2 + 1 and {layer.kind for layer in layers} == {"conv1d"}
     assert sum(p.numel() for p in mini.module.parameters()) == 4_282_653
-    assert [tensor.shape for tensor in mini.random_item(1)] == [(64, 500), (1,)]
-    assert mini.random_item(1)[1].tolist() == [500]
+    assert [tensor.shape for tensor in mini.random_item(1)] == [(64, 1000), (1,)]
+    assert mini.random_item(1)[1].tolist() == [1000]
 
 
 def test_weights_of_a_file(tmp_path):
