@@ -15,7 +15,7 @@ _ORDER = "amazon_queen 1"  # seed of the order of the test clips, which is made 
 def load(*, calibration_samples: int = 128, seed: int = 0, clips: int | None = None, least_words: int = 1) -> Task:
     """The task: the first `clips` of the test clips in an order that never changes, or all; training clips calibrate.
 
-    Clips of fewer than `least_words` words are left out: a network that hears 30 seconds at once takes as long for them.
+    Clips of fewer than `least_words` words are left out: a network that always hears 30 seconds takes as long for them.
 
     `seed` draws the calibration clips. A sample reads as mono sound at 16 kHz, float32 [samples], its target is the
     text; an answer is a text. Raises UserError if the data cannot be had or there are not as many clips.

@@ -42,7 +42,7 @@ def test_short_clips_can_be_left_out(monkeypatch):
     assert sorted(sample.id for sample in found.calibration) == [f"train{i}" for i in range(5, 10)]
     with pytest.raises(UserError, match="from 1 to 5, the test clips of at least 5 words"):
         load(least_words=5, clips=6)
-    with pytest.raises(UserError, match="task.least_words=0"):
+    with pytest.raises(UserError, match=r"task\.least_words=0"):
         load(least_words=0)
 
 
