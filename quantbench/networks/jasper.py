@@ -87,8 +87,8 @@ _EXAMPLE_FRAMES = 500  # 5 s
 def load(*, name: str, weights: str | None = "shipped", seed: int = 0, arch: str | None = None) -> Network:
     """One of the ARCHITECTURES (`arch`, by default `name`) with `shipped` or `random` weights or those of a file.
 
-    The file may be one of NVIDIA's (`nvidia_speech`). A sample is mono sound at 16 kHz, float32 [samples]; the answer to it is a text. Raises UserError if there is no
-    such network or the weights cannot be used.
+    The file may be one of NVIDIA's (see `nvidia_speech`). A sample is mono sound at 16 kHz, float32 [samples]; the
+    answer to it is a text. Raises UserError if there is no such network or the weights cannot be used.
     """
     arch = arch or name
     if arch not in ARCHITECTURES:

@@ -211,7 +211,8 @@ def _differences(config: Any, stages: Sequence[Stage], letters: str) -> Iterator
 
 
 def _block(stage: Stage) -> dict[str, tuple[Any, ...]]:
-    """What a block of NeMo's must say to be that stage. Dropout may differ: it does nothing where nothing is trained."""
+    """What a block of NeMo's must say to be that stage. Dropout may differ: it does nothing here."""
+    dense = stage.residual == "dense"
     return {
         "filters": (stage.channels,),
         "repeat": (stage.repeat,),
@@ -219,7 +220,7 @@ def _block(stage: Stage) -> dict[str, tuple[Any, ...]]:
         "stride": (stage.stride,),
         "dilation": (stage.dilation,),
         "residual": (stage.residual is not None,),
-        "residual_dense": (stage.residual == "dense",) if stage.residual == "dense" else (False, None),
+        "residual_dense": (True,) if dense else (False, None),
         "separable": (True,) if stage.separable else (False, None),
         "residual_mode": ("add", "stride_add", None),
         "future_context": (-1, None),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from quantbench.networks.speech_features import band_of, centres, features, log_mel, mel_filters, normalize
+from quantbench.networks.speech_features import Hearing, band_of, centres, features, log_mel, mel_filters, normalize
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,15 @@ def test_silence_and_a_single_sample_are_finite():
     assert torch.equal(features(np.zeros(800, np.float32)), torch.zeros(64, 6))
     assert features(np.ones(1, np.float32)).shape == (64, 1)
     assert torch.isfinite(normalize(torch.zeros(2, 64, 1))).all()
+
+
+def test_what_other_programs_do_otherwise(sound):
+    silence = np.zeros(800, np.float32)
+    assert torch.allclose(log_mel(silence, Hearing(floor=1e-20)), torch.full((64, 6), -46.0517))  # ln 1e-20
+    noise = torch.randn(800, generator=torch.Generator().manual_seed(0)).numpy()
+    found = log_mel(silence, Hearing(floor=1e-20, dither=1e-5))
+    assert torch.equal(found, log_mel(1e-5 * noise, Hearing(floor=1e-20))) and found.min() > -30
+    led = features(sound, Hearing(lead=16))
+    assert torch.equal(led[:, 16:], features(sound)) and not led[:, :16].any()
+    assert torch.equal(features(sound, Hearing(dither=1e-3)), features(sound, Hearing(dither=1e-3)))
+    assert not torch.equal(features(sound, Hearing(dither=1e-3)), features(sound))
