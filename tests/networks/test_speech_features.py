@@ -71,7 +71,7 @@ def test_what_other_programs_do_otherwise(sound):
     assert torch.allclose(log_mel(silence, Hearing(floor=1e-20)), torch.full((64, 6), -46.0517))  # ln 1e-20
     noise = torch.randn(800, generator=torch.Generator().manual_seed(0)).numpy()
     found = log_mel(silence, Hearing(floor=1e-20, dither=1e-5))
-    assert torch.equal(found, log_mel(1e-5 * noise, Hearing(floor=1e-20))) and found.min() > -30
+    assert torch.equal(found, log_mel(1e-5 * noise, Hearing(floor=1e-20)))
     led = features(sound, Hearing(lead=16))
     assert torch.equal(led[:, 16:], features(sound)) and not led[:, :16].any()
     assert torch.equal(features(sound, Hearing(dither=1e-3)), features(sound, Hearing(dither=1e-3)))
