@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from quantbench.errors import UserError
-from quantbench.networks.checkpoint import restore, seeded, shipped
+from quantbench.networks import nvidia_speech
+from quantbench.networks.checkpoint import load_into, restore, seeded, shipped
 from quantbench.networks.network import Item, Network
 from quantbench.networks.sound import sound_of
-from quantbench.networks.speech_features import BANDS, PREPROCESSING, features
+from quantbench.networks.speech_features import BANDS, PLAIN, Hearing, features
 
 LETTERS = " abcdefghijklmnopqrstuvwxyz'"
 BLANK = len(LETTERS)
@@ -85,8 +87,8 @@ _EXAMPLE_FRAMES = 1000  # 10 s
 def load(*, name: str, weights: str | None = "shipped", seed: int = 0, arch: str | None = None) -> Network:
     """One of the ARCHITECTURES (`arch`, by default `name`) with `shipped` or `random` weights or those of a file.
 
-    A sample is mono sound at 16 kHz, float32 [samples]; the answer to it is a text. Raises UserError if there is no
-    such network or the weights cannot be used.
+    The file may be one of NVIDIA's (see `nvidia_speech`). A sample is mono sound at 16 kHz, float32 [samples]; the
+    answer to it is a text. Raises UserError if there is no such network or the weights cannot be used.
     """
     arch = arch or name
     if arch not in ARCHITECTURES:
@@ -94,18 +96,28 @@ def load(*, name: str, weights: str | None = "shipped", seed: int = 0, arch: str
     if weights is None:
         raise UserError(f"no weights of {name} can be fetched: give model.weights=FILE or model.weights=random")
     module = seeded(lambda: Acoustic(ARCHITECTURES[arch]()), seed)
-    identity = restore(module, weights, seed=seed, known_as="shipped", checkpoint=lambda: shipped(arch))
+    identity, hearing = _restore(module, weights, seed, arch)
     return Network(
         name=name,
         module=module,
-        preprocess=lambda raw: [_item(features(sound_of(name, raw)))],
+        preprocess=lambda raw: [_item(features(sound_of(name, raw), hearing))],
         example=tuple(tensor[None] for tensor in _item(torch.zeros(BANDS, _EXAMPLE_FRAMES))),
         weights=identity,
-        preprocessing=PREPROCESSING,
+        preprocessing=str(hearing),
         pad=(0.0, 0.0),
         decode=lambda sound, outputs: greedy(outputs[0]),
         noise=_noise,
     )
+
+
+def _restore(module: Acoustic, weights: str, seed: int, arch: str) -> tuple[str, Hearing]:
+    """Put the weights into the module; gives what identifies them and what a network with them hears."""
+    path = Path(weights).expanduser()
+    if weights in ("random", "shipped") or not path.is_file():
+        return restore(module, weights, seed=seed, known_as="shipped", checkpoint=lambda: shipped(arch)), PLAIN
+    file = nvidia_speech.read(path, ARCHITECTURES[arch](), LETTERS)
+    load_into(module.eval(), file.state, path)
+    return f"sha256:{file.sha256}", file.hearing
 
 
 def _item(bands: Tensor) -> Item:

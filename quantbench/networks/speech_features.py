@@ -1,11 +1,12 @@
 """Sound to log-mel features as Jasper reads them (Li et al. 2019, section 2), on the CPU.
 
-Windows of 20 ms every 10 ms, 64 mel bands of 16 kHz sound, each band normalized over the utterance. No dither: the same
-sound always gives the same features.
+Windows of 20 ms every 10 ms, 64 mel bands of 16 kHz sound, each band normalized over the utterance. The same sound
+always gives the same features.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -21,21 +22,42 @@ PREPROCESSING = "16 kHz, preemphasis 0.97, 20 ms Hann windows every 10 ms, 64 lo
 
 _WINDOW, _FFT = 320, 512
 _PREEMPHASIS = 0.97
-_FLOOR = 2.0**-24  # added to a power before its logarithm
 
 
-def features(sound: NDArray[np.float32]) -> Tensor:
-    """Normalized log-mel features of mono sound at 16 kHz, float32 [64, 1 + samples // 160]."""
-    return normalize(log_mel(sound))
+@dataclass(frozen=True)
+class Hearing:
+    """What the programs that train such networks do each in its own way.
+
+    `floor` is added to a power before its logarithm; `dither` is the standard deviation of noise added to the sound
+    (full scale is 1), the same noise at every call; `lead` is how many frames of zeros come before the first.
+    """
+
+    floor: float = 2.0**-24
+    dither: float = 0.0
+    lead: int = 0
+
+    def __str__(self) -> str:
+        """In words."""
+        extras = f", noise of {self.dither:g}, floor of {self.floor:g}, {self.lead} frames of zeros first"
+        return PREPROCESSING + (extras if self != PLAIN else "")
 
 
-def log_mel(sound: NDArray[np.float32]) -> Tensor:
+PLAIN = Hearing()
+
+
+def features(sound: NDArray[np.float32], hearing: Hearing = PLAIN) -> Tensor:
+    """Normalized log-mel features of mono sound at 16 kHz, float32 [64, lead + 1 + samples // 160]."""
+    return torch.nn.functional.pad(normalize(log_mel(sound, hearing)), (hearing.lead, 0))
+
+
+def log_mel(sound: NDArray[np.float32], hearing: Hearing = PLAIN) -> Tensor:
     """Natural logarithms of the powers in 64 mel bands, float32 [64, 1 + samples // 160]."""
     signal = torch.as_tensor(sound, dtype=torch.float32)
+    if hearing.dither:
+        signal = signal + hearing.dither * torch.randn(signal.shape, generator=torch.Generator().manual_seed(0))
     signal = torch.cat([signal[:1], signal[1:] - _PREEMPHASIS * signal[:-1]])
-    window = torch.hann_window(_WINDOW, periodic=False)
-    spectrum = torch.stft(signal, _FFT, HOP, _WINDOW, window, pad_mode="constant", return_complex=True)
-    return torch.log(_filters() @ spectrum.abs().square() + _FLOOR)
+    spectrum = torch.stft(signal, _FFT, HOP, _WINDOW, window(), pad_mode="constant", return_complex=True)
+    return torch.log(mel_filters() @ spectrum.abs().square() + hearing.floor)
 
 
 def normalize(bands: Tensor) -> Tensor:
@@ -55,8 +77,13 @@ def band_of(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
     return _mel(hertz) / _mel(np.array(SAMPLE_RATE / 2)) * (BANDS + 1) - 1
 
 
+def window() -> Tensor:
+    """The symmetric Hann window, float32 [320]."""
+    return torch.hann_window(_WINDOW, periodic=False)
+
+
 @lru_cache(maxsize=1)
-def _filters() -> Tensor:
+def mel_filters() -> Tensor:
     """Triangles of equal area on Slaney's mel scale from 0 to 8 kHz, float32 [64, 257], as librosa.filters.mel."""
     edges = _edges()
     frequencies = np.linspace(0, SAMPLE_RATE / 2, _FFT // 2 + 1)

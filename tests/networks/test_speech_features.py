@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from quantbench.networks.speech_features import _filters, band_of, centres, features, log_mel, normalize
+from quantbench.networks.speech_features import Hearing, band_of, centres, features, log_mel, mel_filters, normalize
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def sound():
 
 def test_the_mel_filters_are_librosas():
     # librosa 0.11: librosa.filters.mel(sr=16000, n_fft=512, n_mels=64)
-    filters = _filters().numpy()
+    filters = mel_filters().numpy()
     assert filters.shape == (64, 257)
     some = {
         (0, 1): 0.014511282,
@@ -48,7 +48,7 @@ def test_a_frame_is_the_power_of_a_window_in_bands(sound):
     window = np.pad(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(320) / 319), 96)  # 20 ms in the middle of 512 samples
     for frame in (0, 7, 25):
         power = np.abs(np.fft.rfft(window * padded[160 * frame : 160 * frame + 512])) ** 2
-        expected = np.log(_filters().double().numpy() @ power + 2.0**-24)
+        expected = np.log(mel_filters().double().numpy() @ power + 2.0**-24)
         assert np.allclose(found[:, frame], expected, atol=1e-4)
 
 
@@ -64,3 +64,15 @@ def test_silence_and_a_single_sample_are_finite():
     assert torch.equal(features(np.zeros(800, np.float32)), torch.zeros(64, 6))
     assert features(np.ones(1, np.float32)).shape == (64, 1)
     assert torch.isfinite(normalize(torch.zeros(2, 64, 1))).all()
+
+
+def test_what_other_programs_do_otherwise(sound):
+    silence = np.zeros(800, np.float32)
+    assert torch.allclose(log_mel(silence, Hearing(floor=1e-20)), torch.full((64, 6), -46.0517))  # ln 1e-20
+    noise = torch.randn(800, generator=torch.Generator().manual_seed(0)).numpy()
+    found = log_mel(silence, Hearing(floor=1e-20, dither=1e-5))
+    assert torch.equal(found, log_mel(1e-5 * noise, Hearing(floor=1e-20)))
+    led = features(sound, Hearing(lead=16))
+    assert torch.equal(led[:, 16:], features(sound)) and not led[:, :16].any()
+    assert torch.equal(features(sound, Hearing(dither=1e-3)), features(sound, Hearing(dither=1e-3)))
+    assert not torch.equal(features(sound, Hearing(dither=1e-3)), features(sound))
