@@ -158,7 +158,7 @@ def _model(model: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _network_folder(model: Mapping[str, Any]) -> Path | None:
     """The folder that replaces the hub: model.path, or what is called as a network of the hub would be."""
-    if model.get("family") != "language" or model.get("asset") is not None:
+    if model.get("family") not in ("language", "speech") or model.get("asset") is not None:
         return None
     folder = Path(str(model.get("path") or model.get("hub") or model["name"])).expanduser()
     return folder if folder.is_dir() else None

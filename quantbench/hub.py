@@ -11,10 +11,13 @@ SECONDS = 5.0
 
 WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 OLD_WEIGHT_FILES = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
-"""What transformers reads, and nothing else: weights are known by these files."""
+CTRANSLATE2_FILES = ("model.bin",)
+"""What is read, and nothing else: weights are known by these files."""
 
 TEXT_FILES = (
     "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
     "tokenizer*",
     "vocab*",
     "merges.txt",
@@ -65,7 +68,7 @@ def network_folder(hub: str, weights: bool) -> Path:
 
 def weight_files(folder: Path) -> list[Path]:
     """The files of a folder that hold weights: those in safetensors format, where there are any."""
-    return _files(folder, WEIGHT_FILES) or _files(folder, OLD_WEIGHT_FILES)
+    return _files(folder, WEIGHT_FILES) or _files(folder, OLD_WEIGHT_FILES) or _files(folder, CTRANSLATE2_FILES)
 
 
 def text_files(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 
 # Those that can change a figure.
-PACKAGES = ("torch", "torchvision", "timm", "transformers", "numpy", "scipy", "pillow", "hydra-core")
+PACKAGES = ("torch", "torchvision", "timm", "transformers", "numpy", "scipy", "pillow", "soundfile", "hydra-core")
 
 
 def version_of(package: str) -> str | None:

@@ -32,7 +32,8 @@ def compare(task: Task, inputs: Inputs, fp32: Tensor, quantized: Tensor) -> pd.D
 
     The scores of the first metric are the columns `fp32` and `quantized`, empty where the truth is unknown; what other
     metrics need is `fp32_<name>` and `quantized_<name>`. `signal` is the sum of the squared fp32 outputs, `noise` that
-    of their differences from the quantized ones. Outputs are float32 [items, ...].
+    of their differences from the quantized ones; both are empty where outputs are no numbers. Outputs are float32
+    [items, ...].
     """
     samples = inputs.samples
     targets = [sample.target for sample in samples]
@@ -45,8 +46,9 @@ def compare(task: Task, inputs: Inputs, fp32: Tensor, quantized: Tensor) -> pd.D
                 table[execution + name] = column
     for execution, said in answers.items():
         table[f"{execution}_prediction"] = _numbers(said) if task.predict is None else task.predict(said)
-    table["signal"] = _energy(inputs, fp32)
-    table["noise"] = _energy(inputs, fp32.double() - quantized.double())
+    numbers = inputs.network.numbers
+    table["signal"] = _energy(inputs, fp32) if numbers else np.nan
+    table["noise"] = _energy(inputs, fp32.double() - quantized.double()) if numbers else np.nan
     frame = pd.DataFrame(table)
     return frame.astype({"target": "Int64"}) if all(t is None or isinstance(t, int) for t in targets) else frame
 

@@ -142,7 +142,7 @@ def test_cfg_shows_the_configuration_and_runs_nothing(jobs, capsys):
         (["calib.percentil=99.9"], "no override calib.percentil: did you mean calib.percentile?"),
         (
             ["experiment=table4", "task.path=/data"],
-            "no override task.path: only with task=imagenet or task=squad or task=unsupported",
+            "no override task.path: only with task=imagenet or task=librispeech or task=squad or task=unsupported",
         ),
         (["experiment=table4", "suite=paper", "task.path=/data", "--cfg", "job"], "task.path: only with task=imagenet"),
         (["experiment=table4", "suite=paper", "task.paht=/data"], "no override task.paht: did you mean task.path?"),

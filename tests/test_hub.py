@@ -86,6 +86,19 @@ def test_old_weights_are_downloaded_where_there_are_no_others(made):
     assert network_folder("some/network", weights=True) == folder
 
 
+def test_what_speech_networks_need_beside_their_weights_is_downloaded(made):
+    needed = ("generation_config.json", "preprocessor_config.json")
+    made.publish(*TEXT, *needed, "model.safetensors", "training_args.bin")
+    assert names(network_folder("some/network", weights=True)) == sorted([*TEXT, *needed, "model.safetensors"])
+
+
+def test_weights_in_ctranslate2s_format_count_where_there_are_no_others(tmp_path):
+    (tmp_path / "model.bin").touch()
+    assert weight_files(tmp_path) == [tmp_path / "model.bin"]
+    (tmp_path / "model.safetensors").touch()
+    assert weight_files(tmp_path) == [tmp_path / "model.safetensors"]
+
+
 def test_configuration_and_tokenizer_need_no_weights(made):
     made.publish(*TEXT, "model.safetensors")
     folder = network_folder("some/network", weights=False)

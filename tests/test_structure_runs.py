@@ -33,7 +33,7 @@ def alone(folder, monkeypatch):
     """Its own cache, and neither assets nor the hub to ask."""
     monkeypatch.setenv("QUANTBENCH_CACHE", str(folder / "cache"))
     monkeypatch.setattr(hub, "folder_of", lambda *_: pytest.fail("asked the hub"))
-    monkeypatch.setattr("quantbench.networks.language_weights.fetch", lambda _: pytest.fail("asked for an asset"))
+    monkeypatch.setattr("quantbench.networks.transformers_weights.fetch", lambda _: pytest.fail("asked for an asset"))
 
 
 def smaller(model):
@@ -131,17 +131,19 @@ def test_bert_has_6_linear_layers_and_2_products_a_layer(model, layers):
 
 
 @pytest.mark.slow
-def test_bert_large_of_full_size_runs_in_6_gb(folder):
-    arguments = ["model=bert_large", "model.weights=random", "task=synthetic", "batch_size=8", "results_dir=out"]
-    numbers = ["task.samples=8", "task.calibration_samples=3"]
+@pytest.mark.parametrize(("model", "samples", "layers"), [("bert_large", 8, 24 * 8 + 1), ("jasper", 2, 109)])
+def test_networks_of_full_size_run_in_6_gb(folder, model, samples, layers):
+    """BERT large on paragraphs of 384 tokens, Jasper 10x5 on ten seconds of sound."""
+    arguments = [f"model={model}", "model.weights=random", "task=synthetic", "batch_size=8", "results_dir=out"]
+    numbers = [f"task.samples={samples}", f"task.calibration_samples={min(samples, 3)}"]
     command = [sys.executable, "-m", "quantbench.cli", "run", *arguments, *numbers]
     environment = {**os.environ, "QUANTBENCH_CACHE": str(folder / "cache")}
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     subprocess.run(command, cwd=folder, env=environment, check=True)
     with open("out/results.csv") as file:
         (row,) = csv.DictReader(file)
-    check(row, samples=8)
-    assert row["layers"] == str(24 * 8 + 1)
+    check(row, samples=samples)
+    assert row["layers"] == str(layers)
     assert float(row["peak_memory_mb"]) < 6000
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     assert peak / 1024 < 6000 or peak == before  # of the largest child, which another test may have had

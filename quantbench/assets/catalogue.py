@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quantbench.assets import language, vision
+from quantbench.assets import language, speech, vision
 from quantbench.assets.asset import Asset
 
-ASSETS: dict[str, Asset] = {asset.name: asset for asset in (*vision.ASSETS, *language.ASSETS)}
+ASSETS: dict[str, Asset] = {asset.name: asset for asset in (*vision.ASSETS, *language.ASSETS, *speech.ASSETS)}

@@ -50,12 +50,7 @@ def main(arguments: list[str]) -> int:
         return 0
     parser = Parser("quantbench check", add_help=False, allow_abbrev=False)
     parser.add_argument("results", nargs="?", type=Path)
-    for option, default in (
-        ("--max-drop", "1%"),
-        ("--confidence", "95"),
-        ("--max-fp32-drift", "0.2"),
-        ("--ignore", ""),
-    ):
+    for option, default in DEFAULTS.items():
         parser.add_argument(option, default=default)
     for option in ("--baseline", "--markdown", "--junit", "--json"):
         parser.add_argument(option, type=Path)

@@ -90,6 +90,9 @@ def by_scores(fp32: Parts, quantized: Parts, new_fp32: Parts, new_quantized: Par
 def by_corpus(value: Value, fp32: Parts, quantized: Parts, new_fp32: Parts, new_quantized: Parts) -> Effect:
     """The drop of a metric of the whole corpus: samples, each with all its four answers, are drawn again.
 
+    As in `by_scores`, one more sample that changed from end to end is counted: where none of a few samples changed,
+    drawing them again shows no error at all.
+
     Args:
         value: the metric of the parts [n, k] of some samples.
         fp32: what each sample contributes, float64 [n, k]; the others as in `by_scores`.
@@ -103,7 +106,7 @@ def by_corpus(value: Value, fp32: Parts, quantized: Parts, new_fp32: Parts, new_
         return value(new_quantized[drawn]) - value(new_fp32[drawn]) - cost
 
     found = bootstrap(change, len(fp32))
-    return Mean(-found.value, (found.high - found.low) / (2 * TWO_SIDED_95))
+    return Mean(-found.value, math.hypot((found.high - found.low) / (2 * TWO_SIDED_95), 100 / len(fp32)))
 
 
 def by_intervals(pair: Pair) -> Effect:
@@ -176,8 +179,9 @@ def _by_samples(pair: Pair, before: pd.DataFrame, now: pd.DataFrame) -> Effect:
 def _definition(metric: str, samples: pd.DataFrame) -> tuple[Value | None, list[str]]:
     """How a metric is made of its parts, None for their mean, and what its columns are called behind `fp32`."""
     from quantbench.tasks.lee_news import PEARSON, SPEARMAN
+    from quantbench.tasks.transcription import LETTER_ACCURACY, WORD_ACCURACY
 
-    for known in (PEARSON, SPEARMAN):
+    for known in (PEARSON, SPEARMAN, WORD_ACCURACY, LETTER_ACCURACY):
         if known.name == metric:
             return known.value, [f"_{column}" for column in known.columns]
     return None, [f"_{metric}" if f"fp32_{metric}" in samples else ""]

@@ -64,8 +64,8 @@ def smallest(row: Judged) -> str:
 
 def notes(report: Report) -> list[str]:
     """A line on everything that the verdicts do not say."""
-    lines = [f"missing: {named(alone.row)} ({shown(alone.row.metric)}): {alone.why}" for alone in report.missing]
-    lines += [f"new, nothing to compare with: {_added(alone)}" for alone in report.added]
+    lines = [f"missing: {line}" for line in _listed(report.missing)]
+    lines += [f"new, nothing to compare with: {line}" for line in _listed(report.added)]
     for row in report.rows:
         who = f"{named(row.pair.new)} ({shown(row.pair.new.metric)})"
         if row.fp32_moved:
@@ -137,8 +137,14 @@ def write_markdown(path: Path, text: str) -> None:
         raise unwritable(path, error) from error
 
 
-def _added(alone: Alone) -> str:
-    return f"{named(alone.row)} ({shown(alone.row.metric or alone.row.status)}): {alone.why}"
+def _listed(rows: Iterable[Alone]) -> list[str]:
+    """A line a network, metric and reason, with every recipe."""
+    recipes: dict[tuple[str, str], list[str]] = {}
+    for alone in rows:
+        row = alone.row
+        network = f"{shown(row.model)} on {shown(row.task)} ({shown(row.metric or row.status)})"
+        recipes.setdefault((network, alone.why), []).append(recipe(row))
+    return [f"{network}: {why}: {'; '.join(said)}" for (network, why), said in recipes.items()]
 
 
 def _line(row: Judged) -> tuple[Item, ...]:

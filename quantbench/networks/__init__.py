@@ -16,7 +16,9 @@ __all__ = ["FAMILIES", "Network", "load"]
 FAMILIES: dict[str, str] = {
     "efficientnet_lite": "quantbench.networks.efficientnet_lite",
     "fashion": "quantbench.networks.fashion",
+    "jasper": "quantbench.networks.jasper",
     "language": "quantbench.networks.language",
+    "speech": "quantbench.networks.speech",
     "torchvision": "quantbench.networks.torchvision_models",
 }
 """The module of every family, imported when it is used: its `load(*, name, weights, seed, **options)` -> Network."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,10 @@ from quantbench.errors import UserError
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 """The folder of the checkpoints that are shipped with the package."""
 
+NESTS = ("state_dict", "model")
+"""Where training programs keep the state dict inside a checkpoint."""
+
 _NAMED = 3  # keys that a message names before it only counts
-_NESTS = ("state_dict", "model")  # where training programs keep the state dict inside a checkpoint
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -69,11 +71,12 @@ def shipped(name: str, folder: Path = WEIGHTS) -> tuple[Path, str]:
         raise UserError(f"{path.with_suffix('.json')} is damaged ({error!r}); install quantbench anew") from error
 
 
-def read(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], str]:
+def read(path: Path, sha256: str | None = None, nests: Sequence[str] = NESTS) -> tuple[dict[str, Tensor], str]:
     """The state dict in a .safetensors, .pth, .pt or .bin file, on the CPU, and the sha256 of the file in hex.
 
-    If `sha256` is given (in full or its first digits) the file must have it. Raises UserError if the file is missing,
-    damaged, or a pickle that holds anything but tensors in plain containers.
+    If `sha256` is given (in full or its first digits) the file must have it. Of a checkpoint that holds more than the
+    state dict, what is found under the names `nests`, one after the other, is taken. Raises UserError if the file is
+    missing, damaged, or a pickle that holds anything but tensors in plain containers.
     """
     try:
         with path.open("rb") as stream:
@@ -82,7 +85,7 @@ def read(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], str]
         raise UserError(f"the weights {path} cannot be read ({error.strerror})") from error
     if sha256 is not None and not found.startswith(sha256):
         raise UserError(f"{path} is damaged: its sha256 is {found[:16]}..., not {sha256[:16]}...; get it anew")
-    return _tensors(_parse(path), path), found
+    return tensors(_parse(path), path, nests), found
 
 
 def content_sha256(*files: Path) -> str:
@@ -140,11 +143,16 @@ def _parse(path: Path) -> Any:
         try:
             return load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
-            raise UserError(f"{path} is damaged ({_line(error)}); get it anew") from error
+            raise UserError(f"{path} is damaged ({one_line(error)}); get it anew") from error
     if path.suffix not in {".pth", ".pt", ".bin"}:
         raise UserError(f"{path} must be a .safetensors, .pth, .pt or .bin file")
+    return unpickled(path, path)
+
+
+def unpickled(source: Path | IO[bytes], path: Path) -> Any:
+    """What torch.save wrote to `source`, which is `path` or a part of it. Raises UserError, as `read` does."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} is damaged or holds more than tensors, which could run code: it was not loaded; "
@@ -152,11 +160,12 @@ def _parse(path: Path) -> Any:
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         # What torch.load raises on damage depends on the byte that is damaged.
-        raise UserError(f"{path} is damaged ({_line(error)}); get it anew") from error
+        raise UserError(f"{path} is damaged ({one_line(error)}); get it anew") from error
 
 
-def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
-    for nest in _NESTS:
+def tensors(state: Any, path: Path, nests: Sequence[str] = NESTS) -> dict[str, Tensor]:
+    """The state dict in what a file holds. Raises UserError if there is none, or anything but tensors in it."""
+    for nest in nests:
         if isinstance(state, Mapping) and isinstance(state.get(nest), Mapping):
             state = state[nest]
     if not isinstance(state, Mapping) or not state:
@@ -167,5 +176,6 @@ def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What an error says, in one line that is not long."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantbench.errors import UserError
-from quantbench.hub import has_tokenizer
-from quantbench.networks.language_weights import Source, build, identity, open_source
+from quantbench.networks import speech
 from quantbench.networks.network import Item, Network
 from quantbench.networks.question_answering import best_answer, windower
+from quantbench.networks.transformers_weights import Source, build, identity, open_source, read_tokenizer
 from quantbench.quant.errors import QuantizationError
 
 
@@ -55,8 +54,12 @@ def load(
     start every `stride` tokens. Raises UserError if the weights cannot be had or do not fit, or for a length or stride
     that the network cannot have.
     """
+    if head in speech.HEADS:  # model=hf is of this family, whatever its head
+        return speech.load(
+            name=name, head=head, weights=weights, seed=seed, hub=hub, path=path, asset=asset, architecture=architecture
+        )
     if head not in HEADS:
-        raise UserError(f"model.head={head or 'null'}: must be one of {', '.join(HEADS)}")
+        raise UserError(f"model.head={head or 'null'}: must be one of {', '.join([*HEADS, *speech.HEADS])}")
     source = Source(name, weights, seed, hub or name, path, asset, architecture, classes)
     opened = open_source(source)
     module = build(opened, HEADS[head].auto_class)
@@ -67,7 +70,7 @@ def load(
     _check_stride(stride)
     names = _arguments(name, module)
     _answer_with(name, module, names, HEADS[head].answer)
-    tokenizer = cache(partial(_tokenizer, name, opened.tokenizer_folder, vocabulary))
+    tokenizer = cache(partial(read_tokenizer, name, opened.tokenizer_folder, vocabulary))
     noise = partial(_noise, names, vocabulary, max_length)
     preprocess, decode = _READERS[head](name, tokenizer, names, max_length, stride)
     return Network(
@@ -230,20 +233,3 @@ def _check_length(module: nn.Module, max_length: int) -> None:
 def _check_stride(stride: int) -> None:
     if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
         raise UserError(f"model.stride={stride}: must be an integer of at least 1")
-
-
-def _tokenizer(name: str, folder: Callable[[], Path], vocabulary: int) -> Any:
-    from transformers import AutoTokenizer
-
-    place = folder()
-    if not has_tokenizer(place):
-        raise UserError(f"{name} has no tokenizer: there is no tokenizer.json, vocab.txt or the like in {place}")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # what a damaged file raises depends on its format
-        raise UserError(f"{name} has no tokenizer that can be read ({' '.join(str(error).split())[:150]})") from error
-    if not tokenizer.is_fast:
-        raise UserError(f"{name}: the tokenizer must have a tokenizer.json or a type that transformers converts to it")
-    if len(tokenizer) > vocabulary:
-        raise UserError(f"{name}: the tokenizer has {len(tokenizer)} words, the network {vocabulary}: they do not fit")
-    return tokenizer

@@ -20,12 +20,14 @@ class Network:
     `module` is in eval mode, float32, on the CPU; it maps a batch of items to one tensor [n, ...]. Where there is an
     output a position, [n, length, ...], the outputs of positions that only fill up the batch are zeros.
     `preprocess` turns the raw inputs of one sample (for vision: uint8 array [H, W, C]; for language: str or a pair of
-    them) into its items: one, or several where a long text is cut into windows or two texts are compared.
+    them; for speech: mono sound at 16 kHz, float32 array [samples]) into its items: one, or several where a long text
+    is cut into windows or two texts are compared.
     `example` holds the arguments of one forward pass with a batch of one: its shapes count, its values do not.
     `weights` identifies the weights (`sha256:<hex>`, `random:<seed>`), `preprocessing` says in words what `preprocess`
     does. `pad` holds, for each argument, what fills the last dimension where the items of a batch differ in it; None
     where all items have one shape.
     `decode(raw, outputs)` makes the answer to a sample of the outputs [items, ...] for it; None where the output is it.
+    `numbers` is False where the outputs are names, such as those of tokens: how far one is from another says nothing.
     `noise(seed)` is a random item of full size; None draws the example's shapes from a normal distribution.
     """
 
@@ -38,6 +40,7 @@ class Network:
     pad: tuple[float, ...] | None = None
     decode: Callable[[Any, Tensor], Any] | None = None
     noise: Callable[[int], Item] | None = None
+    numbers: bool = True
 
     def random_item(self, seed: int) -> Item:
         """An item of full size that means nothing."""

@@ -24,7 +24,8 @@ def settle_batch_norm(module: nn.Module, example: tuple[Tensor, ...], seed: int)
         norm.reset_running_stats()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        module.train()(torch.randn(SAMPLES, *example[0].shape[1:]))
+        others = (tensor.expand(SAMPLES, *tensor.shape[1:]) for tensor in example[1:])
+        module.train()(torch.randn(SAMPLES, *example[0].shape[1:]), *others)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     module.eval()

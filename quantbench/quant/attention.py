@@ -33,12 +33,15 @@ def scaled_dot_product_attention(
     if enable_gqa:
         key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
         value = value.repeat_interleave(query.size(-3) // value.size(-3), -3)
-    scores = torch.matmul(query, key.transpose(-2, -1)) * (1 / math.sqrt(query.size(-1)) if scale is None else scale)
+    scores = torch.matmul(query, key.transpose(-2, -1))
+    if scale != 1:  # Whisper scales its queries itself, and to read all scores once more takes time
+        scores = scores * (1 / math.sqrt(query.size(-1)) if scale is None else scale)
     if is_causal:
         attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
     if attn_mask is not None:
         scores = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
     weights = torch.softmax(scores, -1)
-    # Rows that are masked out whole give zeros, as the fused kernels do.
-    weights = weights.masked_fill(scores.amax(-1, keepdim=True) == -math.inf, 0.0)
+    if attn_mask is not None:
+        # Rows that are masked out whole give zeros, as the fused kernels do.
+        weights = weights.masked_fill(scores.amax(-1, keepdim=True) == -math.inf, 0.0)
     return torch.matmul(torch.dropout(weights, dropout_p, dropout_p > 0), value)

@@ -12,10 +12,12 @@ from quantbench.tasks.task import Metric, Sample, Task
 __all__ = ["TASKS", "Metric", "Sample", "Task", "load"]
 
 TASKS: dict[str, str] = {
+    "amazon_queen": "quantbench.tasks.amazon_queen",
     "fashion_mnist": "quantbench.tasks.fashion_mnist",
     "imagenet": "quantbench.tasks.imagenet",
     "imagenet_photos": "quantbench.tasks.photos",
     "lee_news": "quantbench.tasks.lee_news",
+    "librispeech": "quantbench.tasks.librispeech",
     "movie_sentences": "quantbench.tasks.movie_sentences",
     "squad": "quantbench.tasks.squad",
     "synthetic": "quantbench.tasks.synthetic",

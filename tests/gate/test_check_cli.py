@@ -80,7 +80,7 @@ def test_a_missing_row_is_named_and_fails_unless_allowed(folder, capsys):
     write("results.csv", HELD, failed, replace(HELD, cell="e", model="fresh"))
     assert check() == 2
     out = capsys.readouterr().out
-    assert "missing: gone on fashion_mnist, w8 per_channel, a8 max (top1): failed: no data" in out
+    assert "missing: gone on fashion_mnist (top1): failed: no data: w8 per_channel, a8 max" in out
     assert "new, nothing to compare with: fresh on fashion_mnist" in out
     assert out.endswith("1 row compared: 1 held, 1 missing\n")
     assert check("--missing-passes") == 0

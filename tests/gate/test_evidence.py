@@ -13,6 +13,7 @@ from quantbench.gate.evidence import by_corpus, by_intervals, by_scores, evidenc
 from quantbench.gate.match import Pair
 from quantbench.gate.side import Side
 from quantbench.tasks.lee_news import pearson
+from quantbench.tasks.transcription import accuracy
 
 CSV = Side(Path("results.csv"), (), False)
 
@@ -78,7 +79,24 @@ def test_a_metric_of_the_corpus_is_drawn_again():
     without = np.array([pearson(before[rest]) - pearson(now[rest]) for rest in keep])
     jackknife = math.sqrt(199 / 200 * ((without - without.mean()) ** 2).sum())
     assert effect.error == pytest.approx(jackknife, rel=0.1)
-    assert by_corpus(pearson, fp32, before, fp32, before) == Mean(0.0, 0.0)
+
+
+def test_a_metric_of_the_corpus_that_did_not_change_is_no_certainty():
+    parts = np.array([[1.0, 5.0]] * 20)
+    assert by_corpus(accuracy, parts, parts, parts, parts) == Mean(0.0, 5.0)  # one utterance of 20
+
+
+def test_words_are_counted_over_all_utterances(tmp_path):
+    """Of ten utterances of two words each, and one of 20 words, in which one more is wrong now."""
+    table = frame(np.zeros(11), np.zeros(11)).drop(columns=["fp32", "quantized"])
+    words = [2.0] * 10 + [20.0]
+    for execution, wrong in (("fp32", 0.0), ("quantized", 1.0)):
+        table = table.assign(**{f"{execution}_errors": wrong, f"{execution}_words": words})
+    now = table.assign(quantized_errors=[1.0] * 10 + [2.0], noise=2.0)
+    old = replace(ROW, metric="wacc", fp32=100.0, quantized=72.5, p_value=None)
+    a, b = folder(tmp_path / "a", old.cell, table), folder(tmp_path / "b", "bbbbbbbbbbbb", now)
+    item = evidence(Pair(old, replace(old, cell="bbbbbbbbbbbb", quantized=70.0)), a, b)
+    assert item.source == "samples" and item.effect.drop == pytest.approx(100 / 40)
 
 
 def test_intervals_tell_how_many_answers_changed():

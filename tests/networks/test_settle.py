@@ -1,6 +1,7 @@
 import torch
 
 from quantbench import networks
+from quantbench.networks.settle import settle_batch_norm
 
 
 def load(seed=0):
@@ -31,3 +32,18 @@ def test_the_seed_decides_statistics_and_leaves_the_generator_alone():
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["features.0.1.running_var"], other["features.0.1.running_var"])
     assert {child.momentum for child in load().module.modules() if isinstance(child, torch.nn.BatchNorm2d)} == {0.1}
+
+
+def test_a_network_with_a_second_argument_is_settled_too():
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = torch.nn.BatchNorm1d(2)
+
+        def forward(self, values, lengths):
+            assert lengths.tolist() == [[7]] * len(values)
+            return self.norm(10 * values)
+
+    module = Two()
+    settle_batch_norm(module, (torch.zeros(1, 2, 50), torch.tensor([[7]])), 0)
+    assert (module.norm.running_var > 50).all() and not module.training

@@ -14,7 +14,7 @@ from tiny_language import SPECIAL, architecture, marked_network, tokenizer_files
 from quantbench import cli
 from quantbench.cell import cell_from_config
 from quantbench.errors import UserError
-from quantbench.networks import language, language_weights
+from quantbench.networks import language, transformers_weights
 
 PAIR = ("f1?", "f1 f2 f3")
 
@@ -229,9 +229,9 @@ def test_networks_that_read_no_text(tmp_path):
 def test_an_asset_is_not_mistaken_for_a_folder_of_its_name(tmp_path, monkeypatch):
     (tmp_path / "tiny").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(language_weights, "fetch", lambda name: tmp_path / "asset" / name)
-    source = language_weights.Source("tiny", "registry", 0, "tiny", None, "minilm", None, None)
-    assert language_weights._folder(source, weights=True) == tmp_path / "asset" / "minilm"
+    monkeypatch.setattr(transformers_weights, "fetch", lambda name: tmp_path / "asset" / name)
+    source = transformers_weights.Source("tiny", "registry", 0, "tiny", None, "minilm", None, None)
+    assert transformers_weights._folder(source, weights=True) == tmp_path / "asset" / "minilm"
 
 
 def test_weights_that_a_network_does_not_have():
@@ -244,16 +244,16 @@ def test_shipped_tensors_replace_and_complete_those_of_the_asset(place, tmp_path
     own = {"classifier.weight": torch.ones(3, 8), "classifier.bias": torch.arange(3.0)}
     own |= {"bert.pooler.dense.weight": torch.zeros(8, 8).half(), "bert.pooler.dense.bias": torch.zeros(8).half()}
     save_file(own, tmp_path / "mine.safetensors")
-    digest = language_weights.content_sha256(tmp_path / "mine.safetensors")
-    monkeypatch.setattr(language_weights, "shipped", lambda name: (tmp_path / f"{name}.safetensors", digest))
-    monkeypatch.setattr(language_weights, "fetch", lambda name: place)
+    digest = transformers_weights.content_sha256(tmp_path / "mine.safetensors")
+    monkeypatch.setattr(transformers_weights, "shipped", lambda name: (tmp_path / f"{name}.safetensors", digest))
+    monkeypatch.setattr(transformers_weights, "fetch", lambda name: place)
     made = {"head": "sequence_classification", "weights": "shipped", "asset": "any", "max_length": 64}
     network = language.load(name="mine", classes=3, **made)
     assert network.module(*network.example)[0].tolist() == pytest.approx([0, 1, 2])  # the pooler gives zeros
     assert network.weights.endswith(f"+{digest}")
     own.pop("classifier.bias")
     save_file(own, tmp_path / "less.safetensors")
-    digest = language_weights.content_sha256(tmp_path / "less.safetensors")
+    digest = transformers_weights.content_sha256(tmp_path / "less.safetensors")
     with pytest.raises(UserError, match=r"lacks 1 tensors of this network \(classifier\.bias\)"):
         language.load(name="less", classes=3, **made)
 

@@ -1,4 +1,4 @@
-"""Where the weights, the configuration and the tokenizer of a language network come from."""
+"""Where the weights, the configuration and the tokenizer of a network of transformers come from."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from torch import nn
 
 from quantbench.assets import fetch
 from quantbench.errors import UserError
-from quantbench.hub import Absent, network_folder, text_files, weight_files
+from quantbench.hub import Absent, has_tokenizer, network_folder, text_files, weight_files
 from quantbench.networks.checkpoint import content_sha256, load_into, read, restore, seeded, shipped
+from quantbench.networks.whisper_checkpoint import FILE, WhisperFile
 
 _NAMED = 3  # keys that a message names before it only counts
 
@@ -63,6 +64,11 @@ def open_source(source: Source) -> Opened:
     return Opened(source, config, folder, partial(_folder, source, weights=False))
 
 
+def is_ctranslate2(folder: Path) -> bool:
+    """Whether the weights of a folder are in CTranslate2's format, and none in another."""
+    return [file.name for file in weight_files(folder)] == [FILE]
+
+
 def build(opened: Opened, auto_class: str) -> nn.Module:
     """The module in eval mode with its weights. Raises UserError if these do not fit it."""
     import transformers
@@ -75,6 +81,10 @@ def build(opened: Opened, auto_class: str) -> nn.Module:
         _drop_pooler(module, auto_class)
         restore(module, source.weights, seed=source.seed, known_as="hub")
         return module
+    if is_ctranslate2(opened.folder):
+        module = seeded(lambda: _from_config(builder, opened), source.seed)
+        load_into(module, WhisperFile(opened.folder).state(), opened.folder / FILE)
+        return module.eval()
     module, missing = _from_folder(builder, opened)
     _drop_pooler(module, auto_class)
     missing &= module.state_dict().keys()
@@ -101,6 +111,31 @@ def identity(opened: Opened) -> str:
         return f"sha256:{content_sha256(Path(source.weights).expanduser())}"
     own = [shipped(source.name)[1]] if source.weights == "shipped" else []
     return "sha256:" + "+".join([content_sha256(*weight_files(opened.folder)), *own])
+
+
+def read_tokenizer(name: str, folder: Callable[[], Path], vocabulary: int, fast: bool = True) -> Any:
+    """The tokenizer of a network that knows `vocabulary` words. Raises UserError if it cannot be read or does not fit.
+
+    With `fast`, it must be one that says where in the text its tokens are.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    place = folder()
+    if not has_tokenizer(place):
+        raise UserError(f"{name} has no tokenizer: there is no tokenizer.json, vocab.txt or the like in {place}")
+    try:
+        if is_ctranslate2(place):
+            file = str(place / "tokenizer.json")
+            tokenizer: Any = PreTrainedTokenizerFast(tokenizer_file=file)  # type: ignore[no-untyped-call]
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # what a damaged tokenizer.json raises has no class of its own
+        raise UserError(f"{name} has no tokenizer that can be read ({' '.join(str(error).split())[:150]})") from error
+    if fast and not tokenizer.is_fast:
+        raise UserError(f"{name}: the tokenizer must have a tokenizer.json or a type that transformers converts to it")
+    if len(tokenizer) > vocabulary:
+        raise UserError(f"{name}: the tokenizer has {len(tokenizer)} words, the network {vocabulary}: they do not fit")
+    return tokenizer
 
 
 def _folder(source: Source, weights: bool) -> Path:
@@ -134,6 +169,8 @@ def _config(source: Source, folder: Path | None) -> Any:
         if folder is None and source.architecture is not None:
             return AutoConfig.for_model(**{**source.architecture, **labels})
         folder = folder or _folder(source, weights=False)
+        if is_ctranslate2(folder):
+            return WhisperFile(folder).config()
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **labels)
     except (OSError, ValueError, TypeError, KeyError) as error:
         if isinstance(error, UserError):
