@@ -131,7 +131,7 @@ def test_bert_has_6_linear_layers_and_2_products_a_layer(model, layers):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "samples", "layers"), [("bert_large", 8, 24 * 8 + 1), ("jasper", 2, 109)])
+@pytest.mark.parametrize(("model", "samples", "layers"), [("bert_large", 8, 24 * 8 + 1), ("jasper", 3, 109)])
 def test_networks_of_full_size_run_in_6_gb(folder, model, samples, layers):
     """BERT large on paragraphs of 384 tokens, Jasper 10x5 on ten seconds of sound."""
     arguments = [f"model={model}", "model.weights=random", "task=synthetic", "batch_size=8", "results_dir=out"]
