@@ -56,6 +56,8 @@ def test_every_file_composes_and_describes_itself(group, choice):
         assert config.model.name is None
     elif (group, choice) == ("task", "amazon_queen_short"):
         assert (config.task.name, config.task.clips) == ("amazon_queen", 20)
+    elif (group, choice) == ("task", "amazon_queen_letters"):
+        assert (config.task.name, config.task.metric) == ("amazon_queen", "cacc")
     elif group != "granularity":
         assert config[group].name == choice
 

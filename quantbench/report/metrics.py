@@ -22,6 +22,8 @@ METRICS = {
     "exact_match": About("question answering", "the percentage of questions answered with the very words", share=True),
     "pearson": About("similarity", "100 times the correlation with people's judgement"),
     "spearman": About("similarity", "100 times the correlation of ranks with people's judgement"),
+    "wacc": About("speech recognition", "100 minus the word error rate of all utterances together, in percent"),
+    "cacc": About("speech recognition", "100 minus the letter error rate of all utterances together, in percent"),
 }
 
 
@@ -42,5 +44,6 @@ def explained(metrics: Iterable[str | None]) -> str:
 
 
 def is_same(metric: str | None, published: str) -> bool:
-    """Whether a metric is the one that the paper writes in its own way: top1 and Top1."""
-    return metric is not None and metric.replace("_", "").lower() == published.replace("-", "").replace(" ", "").lower()
+    """Whether a metric is the one that the paper writes in its own way: top1 and Top1, wacc and WAcc (=100-WER)."""
+    name = published.partition("(")[0]
+    return metric is not None and metric.replace("_", "").lower() == name.replace("-", "").replace(" ", "").lower()

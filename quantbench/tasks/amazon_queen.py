@@ -9,19 +9,30 @@ from quantbench.tasks.task import Sample, Task
 from quantbench.tasks.text import by_hash
 from quantbench.tasks.transcription import LETTER_ACCURACY, WORD_ACCURACY, texts_alike
 
+METRICS = {metric.name: metric for metric in (WORD_ACCURACY, LETTER_ACCURACY)}
 _ORDER = "amazon_queen 1"  # seed of the order of the test clips, which is made once and for all
 
 
-def load(*, calibration_samples: int = 128, seed: int = 0, clips: int | None = None, least_words: int = 1) -> Task:
+def load(
+    *,
+    calibration_samples: int = 128,
+    seed: int = 0,
+    clips: int | None = None,
+    least_words: int = 1,
+    metric: str = "wacc",
+) -> Task:
     """The task: the first `clips` of the test clips in an order that never changes, or all; training clips calibrate.
 
     Clips of fewer than `least_words` words are left out: a network that always hears 30 seconds takes as long for them.
+    `metric`, wacc or cacc, comes first, the other one second.
 
     `seed` draws the calibration clips. A sample reads as mono sound at 16 kHz, float32 [samples], its target is the
     text; an answer is a text. Raises UserError if the data cannot be had or there are not as many clips.
     """
     if isinstance(least_words, bool) or not isinstance(least_words, int) or least_words < 1:
         raise UserError(f"task.least_words={least_words}: must be an integer of at least 1")
+    if metric not in METRICS:
+        raise UserError(f"task.metric={metric}: must be one of {', '.join(METRICS)}")
     training, test = (
         [clip for clip in split(part) if len(clip.text.split()) >= least_words] for part in ("train", "test")
     )
@@ -32,7 +43,7 @@ def load(*, calibration_samples: int = 128, seed: int = 0, clips: int | None = N
     chosen = draw(len(training), calibration_samples, seed, "training clips")
     return Task(
         name="amazon_queen",
-        metrics=(WORD_ACCURACY, LETTER_ACCURACY),
+        metrics=(METRICS[metric], *(other for name, other in METRICS.items() if name != metric)),
         calibration=[_sample(training[i]) for i in chosen],
         evaluation=[_sample(clip) for clip in by_hash(test, [clip.id for clip in test], _ORDER)[:count]],
         predict=texts_alike,

@@ -1,6 +1,12 @@
 import pytest
 
 from quantbench.report.metrics import explained, is_same, is_share, kind
+from quantbench.tasks.classification import ACCURACY
+from quantbench.tasks.lee_news import PEARSON, SPEARMAN
+from quantbench.tasks.squad import EXACT_MATCH, F1
+from quantbench.tasks.transcription import LETTER_ACCURACY, WORD_ACCURACY
+
+TASK_METRICS = (ACCURACY, F1, EXACT_MATCH, PEARSON, SPEARMAN, WORD_ACCURACY, LETTER_ACCURACY)
 
 
 @pytest.mark.parametrize(
@@ -9,12 +15,19 @@ from quantbench.report.metrics import explained, is_same, is_share, kind
         ("top1", "Top1", True),
         ("f1", "F1", True),
         ("exact_match", "Exact match", True),
+        ("wacc", "WAcc (=100-WER; WER 3.91)", True),
+        ("cacc", "WAcc (=100-WER; WER 3.91)", False),
         ("pearson", "F1", False),
         (None, "Top1", False),
     ],
 )
 def test_the_papers_way_to_write_a_metric(ours, published, same):
     assert is_same(ours, published) is same
+
+
+@pytest.mark.parametrize("metric", TASK_METRICS, ids=lambda metric: metric.name)
+def test_every_metric_of_a_task_is_known(metric):
+    assert kind(metric.name) and explained([metric.name])
 
 
 def test_each_metric_is_explained_once():

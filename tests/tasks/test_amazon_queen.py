@@ -34,6 +34,13 @@ def test_test_clips_are_evaluated_in_one_order_and_training_clips_calibrate():
     assert every.predict(["A clip!"]) == ["a clip"]
 
 
+def test_letters_can_come_first():
+    assert [metric.name for metric in load().metrics] == ["wacc", "cacc"]
+    assert [metric.name for metric in load(metric="cacc").metrics] == ["cacc", "wacc"]
+    with pytest.raises(UserError, match=r"task\.metric=top1: must be one of wacc, cacc"):
+        load(metric="top1")
+
+
 def test_short_clips_can_be_left_out(monkeypatch):
     clips = {name: [Clip(f"{name}{i}", "joe", "word " * i, b"") for i in range(1, 10)] for name in ("train", "test")}
     monkeypatch.setattr(amazon_queen, "split", clips.__getitem__)
