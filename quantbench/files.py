@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -62,6 +63,16 @@ def write_text(path: Path, text: str) -> None:
 def encoded(text: str) -> bytes:
     """A text as `write_text` writes it."""
     return text.encode("utf-8", errors="backslashreplace")
+
+
+def identity(found: os.stat_result) -> tuple[int, ...]:
+    """What tells a file from all others and from what it was before: no program can set the time of change (ctime)."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error means that the disk takes nothing more, so that no other source of a file would help."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -5,8 +5,10 @@ the same folder, until it is let finish by the same command; then into a fresh f
 cache. After every kill each record that was finished must be there byte for byte, and every file be whole, or an
 unfinished temporary one. Whatever was finished must equal the undisturbed sweep, times apart.
 
-Most sweeps are forked from a process that has imported everything, so that kills do not fall into imports; every tenth
-is a command of its own. A quarter of the kills wait for a temporary file, to hit the moment of writing.
+The moment is uniform over the cells that are left, counted in finished cells, so that it does not depend on how busy
+the machine is. Most sweeps are forked from a process that has imported everything, so that kills do not fall into
+imports; every tenth is a command of its own. A quarter of the kills wait for a temporary file, to hit the moment of
+writing.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,9 @@ from quantbench.histograms import NAMES
 from quantbench.provenance import git_revision, versions
 from quantbench.record import COLUMNS
 
-SWEEP = ("run", "-m", "model=resnet20_fashion", "weight_bits=8,7,6,5,4,3", "calib=max,percentile,mse")
-SMALL = ("limit=200", "task.calibration_samples=64", "threads=1")
-CELLS = 18
+SWEEP = ("run", "-m", "model=resnet20_fashion", "weight_bits=8,6,4,3", "calib=max,percentile,percentile_99_9")
+SMALL = ("limit=200", "task.calibration_samples=32", "threads=1")
+CELLS = 12
 ANEW = {"started", "seconds", "seconds_calibrate", "seconds_fp32", "seconds_quantized", "peak_memory_mb"}
 FORKS = multiprocessing.get_context("forkserver")
 
@@ -73,8 +74,8 @@ class Outcome:
     """What was seen; `problems` says of each lost, torn or differing file what it was."""
 
     kills: int = 0
-    phases: Counter[str] = field(default_factory=Counter)
-    started: Counter[str] = field(default_factory=Counter)
+    phases: dict[str, int] = field(default_factory=dict)
+    started: dict[str, int] = field(default_factory=dict)
     sweeps_finished: int = 0
     records_checked: int = 0
     cells_compared: int = 0
@@ -107,7 +108,8 @@ def main() -> int:
         asset = fetch("fashion_mnist")
         for cache in ("cache0", "cache"):
             shutil.copytree(asset, folder / cache / "assets" / "fashion_mnist")
-        lengths = {how: measured(undisturbed, how) for how in ("forked", "command")}
+        measured(undisturbed, "forked")  # the first one waits for the imports
+        lengths = {how: measured(undisturbed, how) for how in ("command", "forked")}
         expected = figures(undisturbed, outcome)
         assert len(expected) == CELLS, "the undisturbed sweep did not finish"
         print(f"undisturbed: {CELLS} cells; first file and end after {lengths} s", flush=True)
@@ -149,17 +151,19 @@ def kill_and_finish(
     expected: dict[str, Any],
     outcome: Outcome,
 ) -> None:
-    """Kill `kills` times; let a sweep finish about every eighth time, and at the end."""
+    """Kill `kills` times; let a sweep finish about every twelfth time, and at the end."""
     while outcome.kills < kills or place.results.exists():
-        finish = outcome.kills >= kills or draw.random() < 1 / 8
+        finish = outcome.kills >= kills or draw.random() < 1 / 12
         how = "command" if draw.random() < 1 / 10 else "forked"
-        outcome.started[how] += 1
+        outcome.started[how] = outcome.started.get(how, 0) + 1
         before = place.records()
         sweep = Sweep(place, how)
-        killed = not finish and sweep.kill(moment(how, lengths, len(before) // 2, draw), draw.random() < 1 / 4)
+        further, delay = moment(lengths[how], CELLS - len(before) // 2, draw)
+        killed = not finish and sweep.kill(len(before) // 2 + further, delay, draw.random() < 1 / 4)
         if killed:
             outcome.kills += 1
-            outcome.phases[phase(place, before)] += 1
+            hit = phase(place, before)
+            outcome.phases[hit] = outcome.phases.get(hit, 0) + 1
         elif (code := sweep.wait()) != 0:
             outcome.note("differing", f"exit code {code}: {sweep.log.read_text()[-500:]}")
         check(place, before, expected, outcome)
@@ -205,17 +209,22 @@ class Sweep:
             time.sleep(0.01)
         return code
 
-    def kill(self, delay: float, writing: bool) -> bool:
-        """Kill the group after a delay and, if `writing`, once a temporary file is seen; False if it ended before."""
-        until = time.monotonic() + delay
+    def kill(self, records: int, delay: float, writing: bool) -> bool:
+        """Kill the group `delay` seconds after so many records are there and, if `writing`, at a temporary file.
+
+        False if it ended before.
+        """
+        until = None
         while self.code() is None:
-            if time.monotonic() >= until and (not writing or self.place.partials()):
+            if until is None and len(list(self.place.results.glob("cells/*.json"))) >= records:
+                until = time.monotonic() + delay
+            if until is not None and time.monotonic() >= until and (not writing or self.place.partials()):
                 try:
                     os.killpg(self.process.pid, signal.SIGKILL)
                 except ProcessLookupError:  # it does not lead its group yet
                     os.kill(self.process.pid, signal.SIGKILL)
                 return self.wait() == -signal.SIGKILL
-            time.sleep(0.001)
+            time.sleep(0.002)
         return False
 
 
@@ -229,11 +238,14 @@ def run_forked(arguments: list[str], cache: Path, log: Path) -> None:
     sys.exit(cli.main(arguments))
 
 
-def moment(how: str, lengths: dict[str, tuple[float, float]], finished: int, draw: random.Random) -> float:
-    """Seconds until the kill: uniform over what is left of the sweep, nine times of ten after its first file."""
-    first, end = lengths[how]
-    end = first + (end - first) * (CELLS - finished) / CELLS
-    return draw.uniform(0.0 if draw.random() < 1 / 10 else first, end)
+def moment(length: tuple[float, float], missing: int, draw: random.Random) -> tuple[int, float]:
+    """When to kill: so many seconds after so many further cells, which is uniform over what is left of the sweep.
+
+    However busy the machine is. A kill before the first cell is uniform over the start of the program.
+    """
+    first, end = length
+    further = draw.randrange(missing + 1)
+    return further, draw.uniform(0.0, (end - first) / CELLS if further else first)
 
 
 def phase(place: Place, before: dict[Path, Any]) -> str:
