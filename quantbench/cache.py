@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.assets import cache_folder
+from quantbench.errors import UserError
 from quantbench.files import Unwritable, remove_leftovers, write_bytes
 
 Arrays = dict[str, NDArray[Any]]
@@ -29,7 +30,10 @@ def recall(kind: str, key: str, names: tuple[str, ...], make: Callable[[], Array
 
     A damaged file counts as none. Where the cache cannot be written nothing is kept.
     """
-    path = cache_folder() / kind / f"{key}.npz"
+    try:
+        path = cache_folder() / kind / f"{key}.npz"
+    except UserError:  # the user has no home, hence no cache
+        return make(), False
     found = read_arrays(path, names)
     if found is not None:
         return found, True

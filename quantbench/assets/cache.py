@@ -35,10 +35,13 @@ def cache_folder() -> Path:
         return Path(named).absolute()
     import platformdirs
 
-    folder = os.path.expanduser(named) if named else platformdirs.user_cache_dir("quantbench")
-    if not os.path.isabs(folder):  # "~/..." of a user without a home
-        raise UserError(f"{folder}: this user has no home folder; name a folder for the cache in QUANTBENCH_CACHE")
-    return Path(folder)
+    try:
+        folder = Path(named).expanduser() if named else platformdirs.user_cache_path("quantbench")
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():  # older versions of platformdirs leave the ~ where there is no home
+        raise UserError("this user has no home folder: name a folder for the cache in QUANTBENCH_CACHE")
+    return folder
 
 
 def asset_folder(name: str) -> Path:
