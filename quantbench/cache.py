@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -17,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.assets import cache_folder
-from quantbench.files import Unwritable, write_bytes
+from quantbench.errors import UserError
+from quantbench.files import Unwritable, remove_leftovers, write_bytes
 
 Arrays = dict[str, NDArray[Any]]
+
+SEAL = "seal"  # the array that says what the others are: a digest of their names, types, shapes, values and the key
 
 # What computes the kept values. Another version of any of these files makes its own values.
 SOURCES = ("quant", "networks", "tasks", "methods", "evaluate.py", "reference.py", "histograms.py", "cache.py")
@@ -30,12 +30,17 @@ def recall(kind: str, key: str, names: tuple[str, ...], make: Callable[[], Array
 
     A damaged file counts as none. Where the cache cannot be written nothing is kept.
     """
-    path = cache_folder() / kind / f"{key}.npz"
+    try:
+        path = cache_folder() / kind / f"{key}.npz"
+    except UserError:  # the user has no home, hence no cache
+        return make(), False
     found = read_arrays(path, names)
     if found is not None:
         return found, True
     arrays = make()
-    _keep(path, arrays)
+    with suppress(Unwritable):
+        write_arrays(path, arrays)
+        remove_leftovers(path.parent)
     return arrays, False
 
 
@@ -51,27 +56,36 @@ def code_version() -> str:
     return digest.hexdigest()[:12]
 
 
-def read_arrays(path: Path, names: tuple[str, ...]) -> Arrays | None:
-    """The arrays called `names` of an .npz file; None where it is missing or damaged. It cannot run code."""
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write an .npz file, whole or not at all, sealed under the stem of its name.
+
+    Raises:
+        Unwritable: it cannot be written.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays, **{SEAL: np.array(_seal(path.stem, arrays))})
+    write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: Path, names: tuple[str, ...], *, sealed: bool = True) -> Arrays | None:
+    """The arrays called `names`, which are all of an .npz file; None where it is missing or damaged. It runs no code.
+
+    A file counts as damaged where its seal is not that of its arrays and of its name; unless it must be `sealed`, one
+    without a seal does not.
+    """
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return {name: kept[name] for name in names}
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        EOFError,
-        KeyError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-        struct.error,
-    ):
-        return None  # what a damaged file raises depends on the byte that is damaged
+            arrays = {name: kept[name] for name in names}
+            if SEAL in kept or sealed:
+                return arrays if str(kept[SEAL]) == _seal(path.stem, arrays) else None
+            return arrays
+    except Exception:  # what a damaged file raises depends on the byte that is damaged
+        return None
 
 
-def _keep(path: Path, arrays: Arrays) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    with suppress(Unwritable):
-        write_bytes(path, buffer.getvalue())
+def _seal(key: str, arrays: Arrays) -> str:
+    digest = hashlib.sha256(key.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f" {name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

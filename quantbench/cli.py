@@ -51,7 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         from quantbench.config import one_line
+        from quantbench.files import is_full
 
+        if is_full(error):
+            return _say(f"the output cannot be written ({one_line(error)}); free some space", 2)
         return _say(f"{type(error).__name__}: {one_line(error)} (--debug shows where)", 1)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from quantbench.errors import UserError
 from quantbench.packages import PACKAGES, version_of
 from quantbench.version import VERSION
 
@@ -136,7 +137,11 @@ def _device() -> Iterable[tuple[str, str]]:
 def _cache() -> Iterable[tuple[str, str]]:
     from quantbench.assets import cache_folder
 
-    folder = cache_folder()
+    try:
+        folder = cache_folder()
+    except UserError as error:
+        yield "folder", f"BROKEN: {error}"
+        return
     yield "folder", str(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -149,8 +154,12 @@ def _cache() -> Iterable[tuple[str, str]]:
 
 
 def _assets() -> Iterable[tuple[str, str]]:
-    from quantbench.assets import ASSETS, status
+    from quantbench.assets import ASSETS, cache_folder, status
 
+    try:
+        cache_folder()
+    except UserError:  # said above
+        return
     for name in ASSETS:
         state = status(name)
         advice = f"quantbench assets fetch {'--force ' if state == 'corrupt' else ''}{name}"

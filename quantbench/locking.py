@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """While this is open no other process holds the lock file `path`; a system without locks holds nothing."""
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """While this is open no other process holds the lock of the file `path`, which is made where there is none.
+
+    Gives whether that is so: it is not where the system has no locks, nor, unless this waits, where another process
+    holds it. The lock goes with the process that holds it, however that ends.
+    """
     try:
         import fcntl
-    except ImportError:  # not on Windows
-        yield
+    except ImportError:  # on Windows
+        yield False
         return
-    with path.open("w") as handle:
-        with suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+    while True:
+        with path.open("ab") as handle:
+            try:
+                fcntl.flock(handle, how)
+                mine = True
+            except OSError:  # another holds it, or this is a network file system without locks
+                mine = False
+            if mine and not _lies_at(handle, path):  # removed or replaced before it was locked
+                continue
+            yield mine
+            return
+
+
+def _lies_at(handle: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False

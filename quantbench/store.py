@@ -1,7 +1,7 @@
 """One file a cell, written by atomic rename; results.csv is derived from them.
 
 results_dir/cells/<hash>.json          the record; its presence says that the cell is finished
-results_dir/cells/<hash>.samples.csv   one line a sample, written before the record
+results_dir/cells/<hash>.samples.csv   one line a sample, there before the record, which has its digest
 results_dir/histograms/<name>.npz      the histograms of one calibration, which many cells share
 results_dir/runs/<run>.jsonl           which cells a run asked for
 results_dir/results.csv                one line a record
@@ -9,30 +9,32 @@ results_dir/results.csv                one line a record
 
 from __future__ import annotations
 
-import io
+import errno
+import hashlib
 import json
+import os
 import re
 import tempfile
-import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from quantbench.cache import read_arrays
-from quantbench.cell import SCHEMA
+from quantbench.cache import read_arrays, write_arrays
+from quantbench.cell import SCHEMA, fingerprint
 from quantbench.errors import UserError
-from quantbench.files import Unwritable, unwritable, write_bytes, write_text
+from quantbench.files import Unwritable, encoded, remove_leftovers, unwritable, write_files, write_text
 from quantbench.histograms import NAMES, pack, unpack
 from quantbench.locking import locked
 from quantbench.quant.histogram import Histogram
 from quantbench.record import COLUMNS, Record, Row, check_types
 
 NAME = re.compile(r"\w+")  # of a file of histograms: no path
-LEFTOVER_SECONDS = 24 * 3600.0
+FOLDERS = ("", "cells", "histograms", "tables", "figures")  # where files are written by atomic rename
+CHECKSUM = "checksum"  # in a record: the fingerprint of all the rest
+SAMPLES = "samples_sha256"  # in a record: the digest of the file of its samples
 
 
 def record_path(results: Path, cell: str) -> Path:
@@ -58,7 +60,8 @@ def check_writable(results: Path) -> None:
     """
     try:
         (results / "cells").mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(results / "cells")
+        for folder in FOLDERS:
+            remove_leftovers(results / folder)
         with tempfile.TemporaryFile(dir=results / "cells"):
             pass
     except OSError as error:
@@ -67,38 +70,34 @@ def check_writable(results: Path) -> None:
         ) from error
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left half-written; a young file may belong to one that still runs."""
-    for path in folder.glob(".*.partial"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
-                path.unlink()
-
-
 def write_record(results: Path, record: Record) -> None:
-    """Write the samples, then the record, each whole or not at all.
+    """Write the histograms, the samples and the record, each whole or not at all.
+
+    Samples and record take their places together, once both are on disk: a full disk leaves those that were there.
 
     Raises:
         Unwritable: the folder cannot be written (full, read-only).
     """
-    samples, path = record.samples, samples_path(results, record.row.cell)
-    if samples is not None:
-        write_text(path, samples.to_csv(index=False))
+    cell, details = record.row.cell, record.details
+    if record.histograms and not read_histograms(results, details["histograms"]):
+        write_arrays(histograms_path(results, details["histograms"]), pack(record.histograms))
+    files = []
+    if record.samples is None:
+        _remove(samples_path(results, cell))
     else:
-        _remove(path)
-    if record.histograms and not read_histograms(results, record.details["histograms"]):
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **pack(record.histograms))
-        write_bytes(histograms_path(results, record.details["histograms"]), buffer.getvalue())
-    content = {"schema": SCHEMA, "row": asdict(record.row), **record.details}
-    write_text(record_path(results, record.row.cell), json.dumps(content, indent=1))
+        samples = encoded(record.samples.to_csv(index=False))
+        details = {**details, SAMPLES: hashlib.sha256(samples).hexdigest()}
+        files.append((samples_path(results, cell), samples))
+    content = json.loads(json.dumps({"schema": SCHEMA, "row": asdict(record.row), **details}))
+    sealed = {**content, CHECKSUM: fingerprint(content)}
+    write_files(*files, (record_path(results, cell), encoded(json.dumps(sealed, indent=1))))
 
 
 def read_histograms(results: Path, name: object) -> dict[str, Histogram]:
     """The histograms that a record names; none where it names none or their file is missing or damaged."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return {}
-    arrays = read_arrays(histograms_path(results, name), NAMES)
+    arrays = read_arrays(histograms_path(results, name), NAMES, sealed=False)  # the first ones had no seal
     try:
         return {} if arrays is None else unpack(arrays)
     except (ValueError, TypeError):
@@ -146,6 +145,8 @@ def _read_record(path: Path) -> tuple[Row, dict[str, Any]]:
         raise UserError(f"{path}: not a file of quantbench; it is left out")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        sealed = content.pop(CHECKSUM, None) if isinstance(content, dict) else None  # the first records had none
+        damaged = sealed is not None and sealed != fingerprint(content)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:
@@ -154,6 +155,8 @@ def _read_record(path: Path) -> tuple[Row, dict[str, Any]]:
         raise UserError(f"{path}: not a record of quantbench; it is left out")
     if content["schema"] != SCHEMA:
         raise _OtherSchema(f"{path}: a record of another version; it is left out")
+    if damaged:
+        raise UserError(f"{path}: damaged, its checksum is that of another content; delete it and run the cell again")
     try:
         row = Row(**content["row"])
         check_types(row)
@@ -189,10 +192,12 @@ def note_in_run(results: Path, run: str, entry: dict[str, Any]) -> None:
         Unwritable: the folder cannot be written.
     """
     path = results / "runs" / f"{run}.jsonl"
+    line = json.dumps(entry).encode() + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as file:
-            file.write(json.dumps(entry).encode() + b"\n")
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -203,7 +208,9 @@ def read_run(results: Path, run: str) -> list[dict[str, Any]]:
     entries = []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         with suppress(ValueError):
-            entries.append(json.loads(line))
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                entries.append(entry)
     return entries
 
 

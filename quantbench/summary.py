@@ -16,11 +16,12 @@ BAD_INPUT, UNEXPECTED = 2, 1
 WIDE = 120  # columns that hold a row of the table
 
 
-def print_summary(results: Path, run: str) -> int:
+def print_summary(results: Path, run: str, *, broken_off: bool = False) -> int:
     """Derive results.csv, print what the run measured and return its exit code.
 
     0: every cell is there, or stands for a network that is not built yet; 2: a cell failed on bad input or missing
-    data, or there is nothing but networks that are not built; 1: a cell failed unexpectedly.
+    data, or there is nothing but networks that are not built; 1: a cell failed unexpectedly. Of a run that was
+    `broken_off` no cell need be there.
     """
     entries = _by_cell(store.read_run(results, run))
     rows, problems = store.derive_csv(results)
@@ -34,7 +35,8 @@ def print_summary(results: Path, run: str) -> int:
     if wanted:
         print(f"rows: {results / 'results.csv'}   per-sample scores: {results / 'cells'}")
     if not entries:
-        print(f"quantbench: no cell of this run reached {results.resolve()}", file=sys.stderr)
+        if not broken_off:
+            print(f"quantbench: no cell of this run reached {results.resolve()}", file=sys.stderr)
         return UNEXPECTED
     invalid = [entry["invalid"] for entry in entries if "invalid" in entry]
     for line in (*problems, *invalid, *_reasons(failed)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import shutil
 import subprocess
 import tarfile
@@ -19,8 +20,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from quantbench.assets.asset import File
+from quantbench.files import is_full
 
 _CHUNK = 1 << 20
+_DAMAGED = (zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
 
 
 class Unusable(Exception):
@@ -49,8 +52,11 @@ def extract(archive: Path, files: Iterable[File], into: Path) -> list[File]:
                 with archive.open("rb") as stream:
                     _write(stream, file, into, compressed=archive.suffix == ".gz")
                 return [file]
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
-        # gzip raises EOFError or zlib.error on a truncated stream and a subclass of OSError on a bad one.
+    except (OSError, EOFError, RuntimeError, ValueError, *_DAMAGED) as error:
+        if is_full(error):
+            raise
+        # gzip raises EOFError or zlib.error on a truncated stream and a subclass of OSError on a bad one, zipfile
+        # RuntimeError where a member is encrypted or compressed in a way that it does not know.
         raise Unusable(f"{archive.name} cannot be read ({error})") from error
     return []
 
@@ -65,7 +71,9 @@ def join(pieces: Iterable[tuple[Path, str]], into: Path) -> Path:
             try:
                 with zipfile.ZipFile(archive) as opened, opened.open(member) as stream:
                     shutil.copyfileobj(stream, target, _CHUNK)
-            except (OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+            except (OSError, EOFError, RuntimeError, KeyError, *_DAMAGED) as error:
+                if is_full(error):
+                    raise
                 raise Unusable(f"{archive.name} cannot be read ({error})") from error
             archive.unlink()  # what is unpacked beside it takes as much again
     return into

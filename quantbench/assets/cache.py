@@ -7,8 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -17,25 +16,32 @@ from quantbench.assets.archives import Unusable, extract, sha256
 from quantbench.assets.asset import Asset, File
 from quantbench.assets.catalogue import ASSETS
 from quantbench.errors import UserError
+from quantbench.files import identity
 from quantbench.locking import locked
 
 Status = Literal["missing", "present", "corrupt"]
 
-_LEFTOVER_SECONDS = 24 * 3600.0
-"""Age at which an abandoned download folder is removed."""
-
-_hashes: dict[tuple[str, int, int], str] = {}
-"""sha256 of the files this process has read, by path, size and time of change."""
+_hashes: dict[tuple[int, ...], str] = {}
+"""sha256 of the files this process has read, by `identity`."""
 
 
 def cache_folder() -> Path:
-    """The folder of all that quantbench keeps between runs: QUANTBENCH_CACHE, else the user's cache folder."""
+    """The folder of all that quantbench keeps between runs: QUANTBENCH_CACHE, else the user's cache folder.
+
+    Raises UserError if it is below a home that the user does not have.
+    """
     named = os.environ.get("QUANTBENCH_CACHE")
-    if named:
-        return Path(named).expanduser().absolute()
+    if named and not named.startswith("~"):
+        return Path(named).absolute()
     import platformdirs
 
-    return platformdirs.user_cache_path("quantbench")
+    try:
+        folder = Path(named).expanduser() if named else platformdirs.user_cache_path("quantbench")
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():  # older versions of platformdirs leave the ~ where there is no home
+        raise UserError("this user has no home folder: name a folder for the cache in QUANTBENCH_CACHE")
+    return folder
 
 
 def asset_folder(name: str) -> Path:
@@ -70,8 +76,8 @@ def fetch(name: str, *, force: bool = False) -> Path:
 
     Files appear in the folder one by one, each complete and verified, so a killed download is never taken for a
     finished one and processes that fetch at the same time do no harm. With `force`, all files are fetched anew.
-    Raises UserError if a cached file is damaged (unless `force`), or if no source has the files; the message then
-    says what to download by hand and where to put it.
+    Raises UserError if a cached file is damaged (unless `force`), if the cache cannot be written, or if no source has
+    the files; the message then says what to download by hand and where to put it.
     """
     asset = _asset(name)
     folder = asset_folder(name)
@@ -79,17 +85,18 @@ def fetch(name: str, *, force: bool = False) -> Path:
         return verify(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder.parent / f".{name}.lock"):
+        with locked(folder.parent / f".{name}.lock") as alone:
+            if alone:
+                _remove_leftovers(asset, folder.parent)
             if force or _absent(asset):  # else another process fetched it while this one waited
                 _fetch(asset, folder, force)
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"cannot write to {folder} ({reason}); name another folder in QUANTBENCH_CACHE") from error
+        advice = "free some space or name another folder in QUANTBENCH_CACHE"
+        raise UserError(f"cannot write to {folder} ({error.strerror or error}); {advice}") from error
     return verify(name)
 
 
 def _fetch(asset: Asset, folder: Path, force: bool) -> None:
-    _remove_leftovers(folder.parent)
     failures: list[str] = []
     if _take_dropped(asset, folder, failures, force):
         return
@@ -101,8 +108,7 @@ def _fetch(asset: Asset, folder: Path, force: bool) -> None:
                 except Unusable as error:
                     failures.append(str(error))
                     continue
-                for file in asset.files:
-                    os.replace(work / file.name, folder / file.name)
+                _move(asset.files, work, folder)
                 return
     ways = [way for source in asset.sources if (way := sources.by_hand(source, asset)) is not None]
     raise UserError(
@@ -122,10 +128,17 @@ def _take_dropped(asset: Asset, folder: Path, failures: list[str], force: bool) 
             except Unusable as error:
                 failures.append(str(error))
                 continue
-            for file in taken:
-                os.replace(work / file.name, folder / file.name)
+            _move(taken, work, folder)
             wanted = [file for file in wanted if file not in taken]
     return not wanted
+
+
+def _move(files: Iterable[File], work: Path, folder: Path) -> None:
+    for file in files:
+        path = folder / file.name
+        if path.is_dir() and not path.is_symlink():
+            raise UserError(f"{path} is a folder, and a file of {folder.name} belongs there; remove it, run this again")
+        os.replace(work / file.name, path)
 
 
 def _asset(name: str) -> Asset:
@@ -154,7 +167,7 @@ def _intact(path: Path, file: File) -> bool:
         found = path.stat()
         if found.st_size != file.size:
             return False
-        key = (str(path), found.st_size, found.st_mtime_ns)
+        key = identity(found)
         if key not in _hashes:
             _hashes[key] = sha256(path)
     except OSError:
@@ -169,12 +182,10 @@ def _download_folder(asset: Asset, folder: Path) -> Iterator[Path]:
         yield Path(path)
 
 
-def _remove_leftovers(parent: Path) -> None:
-    """Remove the folders of downloads that were killed; a young one may belong to a process that still runs."""
-    for path in parent.glob(".*-*"):
-        with contextlib.suppress(OSError):
-            if path.is_dir() and time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)
+def _remove_leftovers(asset: Asset, parent: Path) -> None:
+    """Remove the folders of killed downloads. Whoever downloads the asset holds its lock, as the caller does."""
+    for path in parent.glob(f".{asset.name}-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

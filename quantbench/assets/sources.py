@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import http.client
 import importlib.metadata
 import importlib.util
 import os
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from quantbench.assets.archives import Unusable, base_name, copy, extract, join, sha256
 from quantbench.assets.asset import Asset, Debian, Http, Installed, PyPI, Source, SplitZip
+from quantbench.files import is_full
 
 _SECONDS = 30
 """How long a web server may stay silent."""
@@ -91,6 +94,8 @@ def _installed(distribution: str, asset: Asset, into: Path) -> None:
     except importlib.metadata.PackageNotFoundError as error:
         raise Unusable(f"{distribution} is not installed") from error
     except OSError as error:
+        if is_full(error):
+            raise
         raise Unusable(f"the installed {distribution} lacks {file.name}") from error
 
 
@@ -99,7 +104,9 @@ def _unpacked(asset: Asset, into: Path) -> bool:
     try:
         for file in asset.files:
             copy(_DEBIAN_ROOT / file.member, file, into)
-    except (OSError, EOFError, Unusable):
+    except (OSError, EOFError, Unusable) as error:
+        if is_full(error):
+            raise
         return False
     return True
 
@@ -189,9 +196,11 @@ def _retrieve(url: str, path: Path, most: int, tick: Tick) -> int:
                     raise Unusable(f"{url} sends more than expected")
                 target.write(chunk)
                 tick(size)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise Unusable(f"{url} cannot be read ({reason})") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if is_full(error):
+            raise
+        reason = getattr(error, "reason", error) or type(error).__name__
+        raise Unusable(f"{url} cannot be read ({' '.join(str(reason).split())})") from error
     return size
 
 
@@ -219,6 +228,8 @@ def _command(command: list[str], work: Path, tick: Tick) -> None:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith(("ERROR:", "E:"))]
         last = (errors or lines or [f"exit code {process.returncode}"])[-1]
+        if any(os.strerror(errno.ENOSPC) in line for line in lines):  # in English, as LC_ALL has it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         program = "pip" if "pip" in command else Path(command[0]).name
         raise Unusable(f"{program} failed: {last}")
 

@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ def main(arguments: list[str]) -> int:
     if request.cfg or request.info:
         return _hand_over(arguments, _nothing)
 
+    from quantbench.files import Unwritable
     from quantbench.runner import run_job
     from quantbench.store import check_writable
     from quantbench.summary import print_summary
@@ -62,10 +64,12 @@ def main(arguments: list[str]) -> int:
         code = _hand_over([*options, *overrides], run_job)
     except KeyboardInterrupt:
         print("interrupted: finished cells are kept; run the same command again to go on", file=sys.stderr)
-        print_summary(results_dir, run)
+        with suppress(Unwritable):
+            print_summary(results_dir, run, broken_off=True)
         return 130
     except Exception:
-        print_summary(results_dir, run)
+        with suppress(Unwritable):  # which is then what is raised already
+            print_summary(results_dir, run, broken_off=True)
         raise
     summary: int = print_summary(results_dir, run)
     return max(code, summary)

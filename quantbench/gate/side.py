@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +13,7 @@ import pandas as pd
 from quantbench.errors import UserError
 from quantbench.record import Row, check_types
 from quantbench.report.rows_csv import rows_from_csv
-from quantbench.store import read_records, samples_path
+from quantbench.store import SAMPLES, read_records, samples_path
 
 LARGEST_CSV = 64 * 2**20  # bytes; a row has some 500
 LARGEST_SAMPLES = 2**30
@@ -25,6 +27,7 @@ class Side:
     rows: tuple[Row, ...]
     has_samples: bool  # whether per-sample scores may lie beside the records
     problems: tuple[str, ...] = ()  # a line on each file that is no record
+    checksums: Mapping[str, str] = field(default_factory=dict)  # sha256 of the samples' file by cell, where known
 
     def samples(self, cell: str) -> pd.DataFrame | None:
         """The per-sample scores of a cell, the sample's id as the index; None where there are none.
@@ -38,13 +41,18 @@ class Side:
         try:
             if path.stat().st_size > LARGEST_SAMPLES:
                 raise ValueError("it is larger than any that quantbench writes")
-            table = pd.read_csv(path, converters={"sample": str})
+            content = path.read_bytes()
+            if cell in self.checksums and hashlib.sha256(content).hexdigest() != self.checksums[cell]:
+                raise ValueError("its checksum is not the one in the record")
+            table = pd.read_csv(io.BytesIO(content), converters={"sample": str})
             if not len(table) or table["sample"].duplicated().any():
                 raise ValueError("a sample occurs twice, or there is none")
             return table.set_index("sample").sort_index()
         except (OSError, ValueError, KeyError) as error:  # pandas' own errors are ValueErrors
             said = " ".join(str(error).split())
-            raise UserError(f"{path}: not a table of per-sample scores ({said}); run the cell again") from error
+            raise UserError(
+                f"{path}: not a table of per-sample scores ({said}); run the cell again with force=true"
+            ) from error
 
 
 def read_side(path: Path) -> Side:
@@ -58,7 +66,8 @@ def read_side(path: Path) -> Side:
     if (path / "cells").is_dir():
         records, problems = read_records(path)
         if records:
-            return Side(path, _by_metric(row for row, _ in records), True, tuple(problems))
+            checksums = {row.cell: details[SAMPLES] for row, details in records if SAMPLES in details}
+            return Side(path, _by_metric(row for row, _ in records), True, tuple(problems), checksums)
     if (path / "results.csv").exists():
         return Side(path, _from_csv(path / "results.csv"), False)
     raise UserError(f"{path}: neither records nor a results.csv; `quantbench run results_dir={path}` writes them")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from quantbench.errors import UserError
+from quantbench.files import identity
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 """The folder of the checkpoints that are shipped with the package."""
@@ -91,15 +92,15 @@ def read(path: Path, sha256: str | None = None, nests: Sequence[str] = NESTS) ->
 def content_sha256(*files: Path) -> str:
     """The sha256 of the files one behind the other, in hex; what has not changed is read once. Raises UserError."""
     try:
-        return _content_sha256(tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+        return _content_sha256(tuple((str(file), identity(file.stat())) for file in files))
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read ({error.strerror})") from error
 
 
 @lru_cache(maxsize=64)
-def _content_sha256(files: tuple[tuple[str, int, int], ...]) -> str:
+def _content_sha256(files: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
     digest = hashlib.sha256()
-    for name, _, _ in files:
+    for name, _ in files:
         with open(name, "rb") as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
