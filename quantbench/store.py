@@ -30,6 +30,7 @@ from quantbench.histograms import NAMES, pack, unpack
 from quantbench.locking import locked
 from quantbench.quant.histogram import Histogram
 from quantbench.record import COLUMNS, Record, Row, check_types
+from quantbench.texts import guarded
 
 NAME = re.compile(r"\w+")  # of a file of histograms: no path
 LEFTOVER_SECONDS = 24 * 3600.0
@@ -83,7 +84,7 @@ def write_record(results: Path, record: Record) -> None:
     """
     samples, path = record.samples, samples_path(results, record.row.cell)
     if samples is not None:
-        write_text(path, samples.to_csv(index=False))
+        write_text(path, _guarded(samples).to_csv(index=False))
     else:
         _remove(path)
     if record.histograms and not read_histograms(results, record.details["histograms"]):
@@ -176,7 +177,7 @@ def derive_csv(results: Path) -> tuple[list[Row], list[str]]:
         with locked(results / ".results.lock"):
             rows, problems = read_rows(results)
             table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS)).convert_dtypes()
-            write_text(results / "results.csv", table.to_csv(index=False))
+            write_text(results / "results.csv", _guarded(table).to_csv(index=False))
     except OSError as error:
         raise unwritable(results / "results.csv", error) from error
     return rows, problems
@@ -205,6 +206,15 @@ def read_run(results: Path, run: str) -> list[dict[str, Any]]:
         with suppress(ValueError):
             entries.append(json.loads(line))
     return entries
+
+
+def _guarded(table: pd.DataFrame) -> pd.DataFrame:
+    """The table for a CSV that a spreadsheet may open; `unguarded` gives its texts back."""
+    return table.apply(
+        lambda column: column
+        if pd.api.types.is_numeric_dtype(column)
+        else column.map(lambda value: guarded(value) if isinstance(value, str) else value)
+    )
 
 
 def _remove(path: Path) -> None:

@@ -12,9 +12,10 @@ from quantbench.errors import UserError
 from quantbench.record import Row, check_types
 from quantbench.report.rows_csv import rows_from_csv
 from quantbench.store import read_records, samples_path
+from quantbench.texts import unguarded
 
 LARGEST_CSV = 64 * 2**20  # bytes; a row has some 500
-LARGEST_SAMPLES = 2**30
+LARGEST_SAMPLES = 2**27  # an answer has some 100
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class Side:
         try:
             if path.stat().st_size > LARGEST_SAMPLES:
                 raise ValueError("it is larger than any that quantbench writes")
-            table = pd.read_csv(path, converters={"sample": str})
+            table = pd.read_csv(path, converters={"sample": unguarded, "target": unguarded}, low_memory=False)
+            for name in table.select_dtypes(exclude="number"):
+                table[name] = table[name].map(lambda value: unguarded(value) if isinstance(value, str) else value)
             if not len(table) or table["sample"].duplicated().any():
                 raise ValueError("a sample occurs twice, or there is none")
             return table.set_index("sample").sort_index()
