@@ -11,7 +11,6 @@ from shared import refused
 
 from quantbench import cli
 
-RUN = ("hydra.launcher._target_", "subprocess.run")
 FILE = "calib/mine.yaml"
 
 
@@ -33,19 +32,6 @@ def evil(target: str, args: str = "[[touch, TRACE]]") -> str:
 
 
 CODE = {
-    "launcher": (f"hydra: {{launcher: {evil('subprocess.run')}}}", "hydra.launcher._target_=subprocess.run"),
-    "through the module of a plugin": (
-        f"hydra: {{launcher: {evil('hydra.core.utils.os.mkdir', '[TRACE]')}}}",
-        "hydra.launcher._target_=hydra.core.utils.os.mkdir",
-    ),
-    "through logging": (
-        f"hydra: {{launcher: {evil('logging.os.mkdir', '[TRACE]')}}}",
-        "hydra.launcher._target_=logging.os.mkdir",
-    ),
-    "inside a launcher": (
-        f"hydra: {{launcher: {{more: {evil('os.mkdir', '[TRACE]')}}}}}",
-        "hydra.launcher.more._target_=os.mkdir",
-    ),
     "another sweeper": ("hydra: {sweeper: {_target_: os.mkdir, path: TRACE}}", "hydra.sweeper._target_=os.mkdir"),
     "values of a sweep": (
         "hydra: {sweeper: {params: {limit: [{_target_: os.mkdir, path: TRACE}]}}}",
@@ -124,38 +110,71 @@ def test_no_code_of_an_experiment_runs(place, capsys, kind):
     assert not (place / "trace").exists() and not (place / "quantbench-results").exists()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("group", ["model", "task", "calib", "suite", "hydra/callbacks"])
-def test_no_command_runs_the_code_of_any_group(place, capsys, command, group):
+LAUNCHERS = {
+    "subprocess.run": "hydra.launcher._target_=subprocess.run",
+    "hydra.core.utils.os.mkdir": "hydra.launcher._target_=hydra.core.utils.os.mkdir",
+    "hydra_plugins.quantbench_sweeper.os.mkdir": "hydra.launcher._target_=hydra_plugins.quantbench_sweeper.os.mkdir",
+    "logging.os.mkdir": "hydra.launcher._target_=logging.os.mkdir",
+}
+
+
+@pytest.mark.parametrize("target", LAUNCHERS)
+def test_no_launcher_is_a_name_that_leads_through_a_module_of_hydra(place, capsys, target):
+    write(place, "hydra/launcher/mine.yaml", f"_target_: {target}\n_args_: [TRACE]\n")
+    said = refused(capsys, "run", "-m", "--config-dir", "conf", "hydra/launcher=mine", "calib=max,mse")
+    assert LAUNCHERS[target] in said and not (place / "trace").exists()
+
+
+def test_nothing_inside_a_launcher_is_called(place, capsys):
+    write(
+        place,
+        "hydra/launcher/mine.yaml",
+        "_target_: hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher\nn_jobs: {_target_: os.mkdir, path: TRACE}\n",
+    )
+    said = refused(capsys, "run", "-m", "--config-dir", "conf", "hydra/launcher=mine", "calib=max,mse")
+    assert "hydra.launcher.n_jobs._target_=os.mkdir" in said and not (place / "trace").exists()
+
+
+@pytest.mark.parametrize(
+    ("group", "command"),
+    [
+        *(("calib", command) for command in COMMANDS),
+        *((group, "run") for group in ("model", "task", "suite", "hydra/callbacks")),
+    ],
+)
+def test_no_command_runs_the_code_of_any_group(place, capsys, group, command):
     head = "# @package _global_\n" if group.startswith("hydra") else "# @package _global_\ncalib: {name: max}\n"
     write(place, f"{group}/mine.yaml", f"{head}hydra: {{callbacks: {{x: {evil('os.mkdir', '[TRACE]')}}}}}\n")
-    plus = "+" if group.startswith("hydra") else ""
-    said = refused(capsys, *COMMANDS[command], "--config-dir", "conf", f"{plus}{group}=mine")
+    said = refused(capsys, *COMMANDS[command], "--config-dir", "conf", f"{group}=mine")
     assert "hydra.callbacks.x._target_=os.mkdir" in said and not (place / "trace").exists()
 
 
-def test_a_choice_that_only_hydras_own_configuration_of_a_sweep_makes(place, capsys):
-    """Hydra makes launcher and logging from the choices that no sweep changes, here calib=max."""
-    write(place, "experiment/mine.yaml", "# @package _global_\ndefaults: [{/hydra/callbacks: '${calib}'}]\n")
-    write(place, "hydra/callbacks/max.yaml", f"x: {evil('os.mkdir', '[TRACE]')}\n")
-    for choice in ("mse", "entropy"):
-        write(place, f"hydra/callbacks/{choice}.yaml", "{}\n")
-    said = refused(capsys, "run", "-m", "--config-dir", "conf", "experiment=mine", "calib=mse,entropy")
+HIDDEN = """# @package _global_
+calib: {name: max}
+hydra: {callbacks: {x: {_target_: hydra.experimental.callbacks.LogJobReturnCallback}}}
+"""
+
+
+def test_code_that_every_variant_of_a_sweep_hides(place, capsys):
+    """Hydra's own configuration of a sweep has the choices that are not swept only: it makes launcher and callbacks."""
+    write(place, "experiment/mine.yaml", f"# @package _global_\nhydra: {{callbacks: {{x: {evil('os.mkdir', '[TRACE]')}}}}}\n")
+    for name in ("a", "b"):
+        write(place, f"veil/{name}.yaml", HIDDEN)
+    said = refused(capsys, "run", "-m", "--config-dir", "conf", "experiment=mine", "+veil=a,b")
     assert "hydra.callbacks.x._target_=os.mkdir" in said and not (place / "trace").exists()
 
 
-def test_a_choice_of_one_combination_of_a_sweep_only(place, capsys):
+def test_code_of_one_combination_of_a_sweep(place, capsys):
     """A sweep is tried one value at a time; its combinations are looked at before the first of them is launched."""
-    logging = "root: {handlers: [x]}\nversion: 1\nhandlers: {x: {(): os.mkdir, path: TRACE}}\n"
-    write(place, "experiment/mine.yaml", "# @package _global_\ndefaults: [{/hydra/job_logging@_here_.x: '${calib}'}]\n")
-    write(place, "suite/a.yaml", "defaults: [{/hydra/job_logging@_global_.hydra.job_logging: 'none'}]\nname: a\n")
-    write(place, "suite/b.yaml", "defaults: [{/hydra/job_logging@_global_.hydra.job_logging: '${calib}'}]\nname: b\n")
-    for choice in ("max", "entropy"):
-        write(place, f"hydra/job_logging/{choice}.yaml", "version: 1\nroot: null\n")
-    write(place, "hydra/job_logging/mse.yaml", logging)
-    code = cli.main(["run", "-m", "--config-dir", "conf", "calib=max,mse", "suite=a,b", "limit=1", "model.weights=random"])
-    assert code == 2 and not (place / "trace").exists()
-    assert "hydra.job_logging.handlers.x.()=os.mkdir" in capsys.readouterr().err
+    log = "# @package _global_\nhydra: {job_logging: {version: 1, root: {handlers: [x]}, handlers: {x: {class: %s}}}}\n"
+    write(place, "experiment/mine.yaml", log % "os.mkdir" + "TRACE: 1\n")
+    write(place, "experiment/good.yaml", "# @package _global_\nlimit: 1\n")
+    write(place, "veil/a.yaml", log % "logging.NullHandler")
+    write(place, "veil/b.yaml", "{}\n")
+    arguments = ["experiment=good,mine", "+veil=a,b", "weight_bits=99"]  # so that nothing runs anyway
+    assert cli.main(["run", "-m", "--config-dir", "conf", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert "hydra.job_logging.handlers.x.class=os.mkdir" in said
 
 
 @pytest.mark.parametrize(
@@ -195,7 +214,7 @@ def test_options_of_hydra_that_go_around_the_check(place, capsys, option):
 
 LAUGHS = "\n".join(["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40)])
 CHAIN = "\n".join(["b0: ''"] + [f"b{i}: ${{calib.b{i - 1}}}${{calib.b{i - 1}}}" for i in range(1, 40)])
-LONG = "\n".join(["c0: ''"] + [f"c{i}: ${{calib.c{i - 1}}}" for i in range(1, 5000)])
+LONG = "\n".join(["c0: ''"] + [f"c{i}: ${{calib.c{i - 1}}}" for i in range(1, 1500)])
 
 
 @pytest.mark.parametrize(
@@ -207,7 +226,7 @@ LONG = "\n".join(["c0: ''"] + [f"c{i}: ${{calib.c{i - 1}}}" for i in range(1, 50
         (LAUGHS, "too much for a configuration"),
         ("a: &a [*a]", "the alias *a stands for nothing, or for what it is part of"),
         ("a: &a {b: *a}", "the alias *a stands for nothing, or for what it is part of"),
-        ("name: max\n" + "x: " + "[" * 5000 + "]" * 5000, "too much for a configuration"),
+        ("name: max\nx: " + "[" * 60 + "]" * 60, "too much for a configuration"),
         ("name: max\nx: " + "y" * 300_000, "larger than any configuration"),
         ("name: max\n" + "\n".join(f"k{i}: [1, 2, 3, 4]" for i in range(5000)), "too much for a configuration"),
         ("- max", "line 1: must be a mapping"),
@@ -223,13 +242,12 @@ LONG = "\n".join(["c0: ''"] + [f"c{i}: ${{calib.c{i - 1}}}" for i in range(1, 50
         ("name: max\nx: ${calib.${calib.name}}", "must name its key plainly"),
         ("name: max\nx: ${nothing:1}", "no resolver nothing"),
         ("name: max\n" + CHAIN, "its interpolations come to more than"),
-        ("name: max\n" + LONG, "interpolations that refer to too many others"),
+        ("name: max\n" + LONG, "interpolations"),
     ],
 )
 def test_a_file_that_is_no_configuration(place, capsys, text, said):
     write(place, FILE, text)
-    for command in (("run",), ("inspect", "model.weights=random")):
-        assert said in refused(capsys, *command, "--config-dir", "conf", "calib=mine")
+    assert said in refused(capsys, "run", "--config-dir", "conf", "calib=mine")
     assert not (place / "trace").exists()
 
 
