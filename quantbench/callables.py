@@ -84,7 +84,9 @@ def _check_environment(settings: Any) -> None:
         raise UserError(f"hydra.job.env_set={settings}: must be a mapping, without interpolation")
     for name in settings or {}:
         if name not in ENVIRONMENT:
-            raise UserError(f"hydra.job.env_set.{name}: only {', '.join(ENVIRONMENT)} may be set there; export it instead")
+            raise UserError(
+                f"hydra.job.env_set.{name}: only {', '.join(ENVIRONMENT)} may be set there; export it instead"
+            )
 
 
 def _check(path: Path, value: Any, launchers: tuple[str, ...]) -> None:
@@ -123,7 +125,7 @@ def _leaves(node: Any, path: Path) -> Iterator[tuple[Path, Any]]:
         yield path, node
 
 
-def _as_written(root: Mapping[str, Any], node: Any, path: Path, depth: int = 0) -> Iterator[tuple[Path, Any]]:
+def _as_written(root: Mapping[Any, Any], node: Any, path: Path, depth: int = 0) -> Iterator[tuple[Path, Any]]:
     """The leaves below a node; where one is nothing but an interpolation, those of what it stands for."""
     for place, value in _leaves(node, path):
         if not isinstance(value, str) or not value.startswith("${"):

@@ -70,7 +70,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     if parsed.config_path is not None:
         raise UserError("--config-path would leave out quantbench's own files: give yours with --config-dir")
     if parsed.experimental_rerun is not None:
-        raise UserError("--experimental-rerun reads a pickle, which could run code: run the command of the record again")
+        raise UserError(
+            "--experimental-rerun reads a pickle, which could run code: run the command of the record again"
+        )
     if parsed.config_dir is not None and not Path(parsed.config_dir).is_dir():
         raise UserError(f"--config-dir: no folder {parsed.config_dir}")
     return parsed

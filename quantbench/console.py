@@ -28,7 +28,9 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """An empty table without lines. Columns named in `right` hold numbers. Long text folds and is never cut off."""
     result = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        result.add_column(Text(harmless(column)), justify="right" if column in right else "left", overflow="fold", no_wrap=False)
+        result.add_column(
+            Text(harmless(column)), justify="right" if column in right else "left", overflow="fold", no_wrap=False
+        )
     return result
 
 

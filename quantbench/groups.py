@@ -7,7 +7,6 @@ from typing import Any
 
 from quantbench.config import CONFIG_NAME, conf_folder
 
-
 _HEAD = 4096  # letters of a file that may hold its description
 
 

@@ -23,7 +23,7 @@ _BY_KEY = ("oc.select", "oc.deprecated", "oc.dict.keys", "oc.dict.values", "hydr
 _RESOLVERS = (*_BY_KEY, "oc.env", "now", "python_version")
 
 
-def check_interpolations(root: Mapping[str, Any]) -> None:
+def check_interpolations(root: Mapping[Any, Any]) -> None:
     """Raises UserError if an interpolation of a configuration, as it was written, has no end, no key or no bounds."""
     costs = _Costs(root)
     for key in root:
@@ -34,7 +34,7 @@ def check_interpolations(root: Mapping[str, Any]) -> None:
 class _Costs:
     """What it costs to resolve each key, by its path."""
 
-    def __init__(self, root: Mapping[str, Any]) -> None:
+    def __init__(self, root: Mapping[Any, Any]) -> None:
         self._root = root
         self._known: dict[Path, int] = {}
         self._open: set[Path] = set()
@@ -82,7 +82,9 @@ def _keys(text: str, path: Path) -> Iterator[Path]:
         body = found[1].strip()
         name, colon, arguments = body.partition(":")
         if colon and name not in _RESOLVERS:
-            raise UserError(f"{'.'.join(path)}: no resolver {name} in interpolations: there are {', '.join(_RESOLVERS)}")
+            raise UserError(
+                f"{'.'.join(path)}: no resolver {name} in interpolations: there are {', '.join(_RESOLVERS)}"
+            )
         words = [word.strip() for word in arguments.split(",")] if colon else [body]
         for word in words if name in _BY_KEY or not colon else []:
             if _KEY.fullmatch(word):

@@ -33,6 +33,8 @@ from quantbench.record import COLUMNS, Record, Row, check_types
 from quantbench.texts import guarded
 
 NAME = re.compile(r"\w+")  # of a file of histograms: no path
+LARGEST_HISTOGRAMS = 1 << 26  # bytes of an array
+LARGEST_RECORD = 1 << 26
 LEFTOVER_SECONDS = 24 * 3600.0
 
 
@@ -99,7 +101,7 @@ def read_histograms(results: Path, name: object) -> dict[str, Histogram]:
     """The histograms that a record names; none where it names none or their file is missing or damaged."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return {}
-    arrays = read_arrays(histograms_path(results, name), NAMES)
+    arrays = read_arrays(histograms_path(results, name), NAMES, LARGEST_HISTOGRAMS)
     try:
         return {} if arrays is None else unpack(arrays)
     except (ValueError, TypeError):
@@ -146,6 +148,8 @@ def _read_record(path: Path) -> tuple[Row, dict[str, Any]]:
     if path.suffix != ".json":
         raise UserError(f"{path}: not a file of quantbench; it is left out")
     try:
+        if path.is_file() and path.stat().st_size > LARGEST_RECORD:
+            raise ValueError("it is larger than any")
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
@@ -203,18 +207,22 @@ def read_run(results: Path, run: str) -> list[dict[str, Any]]:
     path = results / "runs" / f"{run}.jsonl"
     entries = []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             entries.append(json.loads(line))
-    return entries
+    return [entry for entry in entries if isinstance(entry, dict) and _is_entry(entry)]
+
+
+def _is_entry(entry: dict[str, Any]) -> bool:
+    """Whether a line of a run's list says what such lines say: texts, and flags."""
+    return all(isinstance(value, str | bool) for value in entry.values()) and isinstance(entry.get("cell", ""), str)
 
 
 def _guarded(table: pd.DataFrame) -> pd.DataFrame:
     """The table for a CSV that a spreadsheet may open; `unguarded` gives its texts back."""
-    return table.apply(
-        lambda column: column
-        if pd.api.types.is_numeric_dtype(column)
-        else column.map(lambda value: guarded(value) if isinstance(value, str) else value)
-    )
+    table = table.copy()
+    for name in table.select_dtypes(exclude="number"):
+        table[name] = table[name].map(lambda value: guarded(value) if isinstance(value, str) else value)
+    return table
 
 
 def _remove(path: Path) -> None:

@@ -157,7 +157,11 @@ hydra: {callbacks: {x: {_target_: hydra.experimental.callbacks.LogJobReturnCallb
 
 def test_code_that_every_variant_of_a_sweep_hides(place, capsys):
     """Hydra's own configuration of a sweep has the choices that are not swept only: it makes launcher and callbacks."""
-    write(place, "experiment/mine.yaml", f"# @package _global_\nhydra: {{callbacks: {{x: {evil('os.mkdir', '[TRACE]')}}}}}\n")
+    write(
+        place,
+        "experiment/mine.yaml",
+        f"# @package _global_\nhydra: {{callbacks: {{x: {evil('os.mkdir', '[TRACE]')}}}}}\n",
+    )
     for name in ("a", "b"):
         write(place, f"veil/{name}.yaml", HIDDEN)
     said = refused(capsys, "run", "-m", "--config-dir", "conf", "experiment=mine", "+veil=a,b")
@@ -193,13 +197,26 @@ def test_overrides_name_no_code_either(place, capsys, override, said):
     assert not (place / "trace").exists() and "antigravity" not in sys.modules
 
 
-@pytest.mark.parametrize("text", ["hydra: {searchpath: ['pkg://planted']}", "# @package hydra\nsearchpath: ['pkg://planted']"])
+@pytest.mark.parametrize(
+    "text", ["hydra: {searchpath: ['pkg://planted']}", "# @package hydra\nsearchpath: ['pkg://planted']"]
+)
 def test_a_package_is_not_imported_to_look_for_files(place, text):
     """In a process of its own whose working folder is on sys.path, as with `python -m`."""
     (place / "planted").mkdir()
     (place / "planted" / "__init__.py").write_text(f"open({str(place / 'trace')!r}, 'w')\n")
     write(place, "mine.yaml", f"{text}\ndefaults: [config, _self_]\n")
-    command = [sys.executable, "-m", "quantbench.cli", "run", "--cfg", "job", "--config-dir", "conf", "--config-name", "mine"]
+    command = [
+        sys.executable,
+        "-m",
+        "quantbench.cli",
+        "run",
+        "--cfg",
+        "job",
+        "--config-dir",
+        "conf",
+        "--config-name",
+        "mine",
+    ]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     assert not (place / "trace").exists()
     if not text.startswith("#"):  # with a package of its own Hydra does not take it for the search path
@@ -220,7 +237,10 @@ LONG = "\n".join(["c0: ''"] + [f"c{i}: ${{calib.c{i - 1}}}" for i in range(1, 15
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name: !!python/object/apply:os.mkdir [TRACE]", "line 1: the tag tag:yaml.org,2002:python/object/apply:os.mkdir"),
+        (
+            "name: !!python/object/apply:os.mkdir [TRACE]",
+            "line 1: the tag tag:yaml.org,2002:python/object/apply:os.mkdir",
+        ),
         ("name: !!python/name:os.system", "line 1: the tag"),
         ("name: !mine x", "line 1: the tag !mine"),
         (LAUGHS, "too much for a configuration"),
@@ -251,7 +271,9 @@ def test_a_file_that_is_no_configuration(place, capsys, text, said):
     assert not (place / "trace").exists()
 
 
-@pytest.mark.parametrize("content", [b"\x7fELF\x02\x01\x01\0" * 50, "name: max".encode("utf-16"), b"name: \xff\xfe", b"\0"])
+@pytest.mark.parametrize(
+    "content", [b"\x7fELF\x02\x01\x01\0" * 50, "name: max".encode("utf-16"), b"name: \xff\xfe", b"\0"]
+)
 def test_a_file_that_is_no_text(place, capsys, content):
     write(place, FILE, "")
     (place / "conf" / FILE).write_bytes(content)
