@@ -46,6 +46,7 @@ class PlannedSweeper(BasicSweeper):
         """The configuration of one job, as the launcher will compose it, in plain containers."""
         from omegaconf import OmegaConf
 
+        from quantbench.callables import check_config
         from quantbench.config import CONFIG_NAME, diagnose
 
         assert self.hydra_context is not None and self.config is not None
@@ -53,5 +54,6 @@ class PlannedSweeper(BasicSweeper):
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         except Exception as error:  # Hydra, OmegaConf, YAML and the file system each have errors of their own
             raise diagnose(CONFIG_NAME, overrides, error) from error
+        check_config(config)
         wanted = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         return OmegaConf.to_container(wanted, resolve=True)  # type: ignore[return-value]

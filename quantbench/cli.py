@@ -95,7 +95,9 @@ examples:
 
 
 def _say(message: str, code: int) -> int:
-    print(f"quantbench: {message}", file=sys.stderr)
+    from quantbench.texts import harmless
+
+    print(f"quantbench: {harmless(message)}", file=sys.stderr)
     return code
 
 

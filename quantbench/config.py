@@ -67,6 +67,12 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
     parsed = parser.parse_intermixed_args(list(arguments))
+    if parsed.config_path is not None:
+        raise UserError("--config-path would leave out quantbench's own files: give yours with --config-dir")
+    if parsed.experimental_rerun is not None:
+        raise UserError(
+            "--experimental-rerun reads a pickle, which could run code: run the command of the record again"
+        )
     if parsed.config_dir is not None and not Path(parsed.config_dir).is_dir():
         raise UserError(f"--config-dir: no folder {parsed.config_dir}")
     return parsed
@@ -89,7 +95,7 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
     product. Values that do not go together are no mistake as long as some do: the sweep leaves such combinations out.
 
     Raises:
-        UserError: an override cannot be read, or names a key or a choice that does not exist.
+        UserError: an override cannot be read, names a key or a choice that does not exist, or code; or a file does.
     """
     from hydra.types import RunMode
     from omegaconf import OmegaConf
@@ -119,7 +125,11 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
             params = file_sweep(config)
             overrides = _parse_overrides([f"{key}={value}" for key, value in params.items()]) + overrides
             config, _ = _first_possible(name, overrides)
-        handed_over = _for_jobs_only(name, arguments.overrides) if multirun else list(arguments.overrides)
+        handed_over = list(arguments.overrides)
+        if multirun:
+            handed_over = _for_jobs_only(name, arguments.overrides)
+            # Hydra's own configuration of the sweep, which makes the launcher and the logging, has these only.
+            _compose(name, [override for override in _parse_overrides(handed_over) if not override.is_sweep_override()])
     wanted = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     return Composed(wanted, multirun, params, handed_over)
 
@@ -163,6 +173,8 @@ def _parse_overrides(texts: Sequence[str]) -> list[Override]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    from quantbench.config_files import SEARCHPATH
+
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     parsed: list[Override] = []
     for text in texts:
@@ -170,6 +182,8 @@ def _parse_overrides(texts: Sequence[str]) -> list[Override]:
             parsed += parser.parse_overrides([text])
         except HydraException as error:
             raise UserError(f"cannot read the override {text}: write key=value") from error
+    if any(override.key_or_group == "hydra.searchpath" for override in parsed):
+        raise UserError(SEARCHPATH)
     return parsed
 
 
@@ -182,7 +196,10 @@ def _hydra(config_dir: str | None) -> Iterator[None]:
     from hydra.core.config_search_path import SearchPathQuery
     from hydra.core.global_hydra import GlobalHydra
 
+    from quantbench.config_files import check_files
+
     hydra_version.setbase("1.3")
+    check_files()
     search_path = create_config_search_path(f"file://{conf_folder()}")
     if config_dir is not None:
         folder = f"file://{Path(config_dir).resolve()}"
@@ -244,13 +261,18 @@ def _compose(name: str, overrides: Sequence[Override]) -> DictConfig:
     from hydra import compose
     from omegaconf import OmegaConf
 
+    from quantbench.callables import check_config
+
     try:
         config = compose(name, lines_of(overrides), return_hydra_config=True)
+    except UserError:
+        raise
     except Exception as error:  # Hydra, OmegaConf, YAML and the file system each have errors of their own
         raise _diagnose(name, overrides) or UserError(one_line(error)) from error
     for group, choice in config.hydra.runtime.choices.items():
         if group in config and not OmegaConf.is_dict(config[group]):
             raise UserError(f"{group}={choice} has no keys: write `name: ...` into its file")
+    check_config(config)
     return config
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from quantbench.config import CONFIG_NAME, conf_folder
 
+_HEAD = 4096  # letters of a file that may hold its description
+
 
 def find_groups(folders: list[Path]) -> dict[str, dict[str, Path]]:
     """Group -> choice -> file, in the order of config.yaml's defaults, then by name. The first folder wins."""
@@ -31,7 +33,9 @@ def defaults() -> dict[str, str]:
 
 def describe(file: Path) -> str:
     """The first comment line of a YAML file, leaving out Hydra's own `# @package ...`."""
-    for line in file.read_text(encoding="utf-8").splitlines():
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        head = opened.read(_HEAD)
+    for line in head.splitlines():
         text = line.lstrip("#").strip()
         if line.startswith("#") and text and not text.startswith("@"):
             return text

@@ -30,11 +30,14 @@ from quantbench.histograms import NAMES, pack, unpack
 from quantbench.locking import locked
 from quantbench.quant.histogram import Histogram
 from quantbench.record import COLUMNS, Record, Row, check_types
+from quantbench.texts import guarded
 
 NAME = re.compile(r"\w+")  # of a file of histograms: no path
 FOLDERS = ("", "cells", "histograms", "tables", "figures")  # where files are written by atomic rename
 CHECKSUM = "checksum"  # in a record: the fingerprint of all the rest
 SAMPLES = "samples_sha256"  # in a record: the digest of the file of its samples
+LARGEST_HISTOGRAMS = 1 << 26  # bytes of an array
+LARGEST_RECORD = 1 << 26
 
 
 def record_path(results: Path, cell: str) -> Path:
@@ -85,7 +88,7 @@ def write_record(results: Path, record: Record) -> None:
     if record.samples is None:
         _remove(samples_path(results, cell))
     else:
-        samples = encoded(record.samples.to_csv(index=False))
+        samples = encoded(_guarded(record.samples).to_csv(index=False))
         details = {**details, SAMPLES: hashlib.sha256(samples).hexdigest()}
         files.append((samples_path(results, cell), samples))
     content = json.loads(json.dumps({"schema": SCHEMA, "row": asdict(record.row), **details}))
@@ -97,7 +100,7 @@ def read_histograms(results: Path, name: object) -> dict[str, Histogram]:
     """The histograms that a record names; none where it names none or their file is missing or damaged."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return {}
-    arrays = read_arrays(histograms_path(results, name), NAMES, sealed=False)  # the first ones had no seal
+    arrays = read_arrays(histograms_path(results, name), NAMES, LARGEST_HISTOGRAMS, sealed=False)  # first had no seal
     try:
         return {} if arrays is None else unpack(arrays)
     except (ValueError, TypeError):
@@ -144,6 +147,8 @@ def _read_record(path: Path) -> tuple[Row, dict[str, Any]]:
     if path.suffix != ".json":
         raise UserError(f"{path}: not a file of quantbench; it is left out")
     try:
+        if path.is_file() and path.stat().st_size > LARGEST_RECORD:
+            raise ValueError("it is larger than any")
         content = json.loads(path.read_text(encoding="utf-8"))
         sealed = content.pop(CHECKSUM, None) if isinstance(content, dict) else None  # the first records had none
         damaged = sealed is not None and sealed != fingerprint(content)
@@ -179,7 +184,7 @@ def derive_csv(results: Path) -> tuple[list[Row], list[str]]:
         with locked(results / ".results.lock"):
             rows, problems = read_rows(results)
             table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS)).convert_dtypes()
-            write_text(results / "results.csv", table.to_csv(index=False))
+            write_text(results / "results.csv", _guarded(table).to_csv(index=False))
     except OSError as error:
         raise unwritable(results / "results.csv", error) from error
     return rows, problems
@@ -207,11 +212,22 @@ def read_run(results: Path, run: str) -> list[dict[str, Any]]:
     path = results / "runs" / f"{run}.jsonl"
     entries = []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
-        with suppress(ValueError):
-            entry = json.loads(line)
-            if isinstance(entry, dict):
-                entries.append(entry)
-    return entries
+        with suppress(ValueError, RecursionError):
+            entries.append(json.loads(line))
+    return [entry for entry in entries if isinstance(entry, dict) and _is_entry(entry)]
+
+
+def _is_entry(entry: dict[str, Any]) -> bool:
+    """Whether a line of a run's list says what such lines say: texts, and flags."""
+    return all(isinstance(value, str | bool) for value in entry.values()) and isinstance(entry.get("cell", ""), str)
+
+
+def _guarded(table: pd.DataFrame) -> pd.DataFrame:
+    """The table for a CSV that a spreadsheet may open; `unguarded` gives its texts back."""
+    table = table.copy()
+    for name in table.select_dtypes(exclude="number"):
+        table[name] = table[name].map(lambda value: guarded(value) if isinstance(value, str) else value)
+    return table
 
 
 def _remove(path: Path) -> None:

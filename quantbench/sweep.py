@@ -21,6 +21,7 @@ from quantbench.cell import Cell, cell_from_config
 from quantbench.errors import Mismatch, UserError
 from quantbench.record import Row, is_structure_run
 from quantbench.summary import recipe, structure
+from quantbench.texts import harmless
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def say_progress(entry: dict[str, Any], row: Row | None) -> None:
         return
     number, jobs = HydraConfig.get().job.num + 1, os.environ.get("QUANTBENCH_JOBS", "?")
     what = entry.get("invalid", "") if row is None else progress_line(row)
-    print(f"{number}/{jobs}  {what}", file=sys.stderr, flush=True)
+    print(f"{number}/{jobs}  {harmless(what)}", file=sys.stderr, flush=True)
 
 
 def progress_line(row: Row) -> str:

@@ -8,26 +8,37 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import lzma
 import shutil
 import subprocess
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Self
 
 from quantbench.assets.asset import File
 from quantbench.files import is_full
 
 _CHUNK = 1 << 20
-_DAMAGED = (zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
+_EXTENSIONS = (*tarfile.GNU_TYPES, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_LONGEST_EXTENSION = 1 << 20  # bytes
 
 
 class Unusable(Exception):
     """A source, or what came from it, cannot be used. The message says why, in words that end a sentence."""
+
+
+class BoundedTarInfo(tarfile.TarInfo):
+    """A member of a tar archive; the long names that tarfile reads into memory before it shows them have bounds."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """As tarfile's. Raises tarfile.ReadError."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _EXTENSIONS and member.size > _LONGEST_EXTENSION:
+            raise tarfile.ReadError(f"a name of {member.size:,} bytes")
+        return member
 
 
 def base_name(file: File) -> str:
@@ -52,11 +63,11 @@ def extract(archive: Path, files: Iterable[File], into: Path) -> list[File]:
                 with archive.open("rb") as stream:
                     _write(stream, file, into, compressed=archive.suffix == ".gz")
                 return [file]
-    except (OSError, EOFError, RuntimeError, ValueError, *_DAMAGED) as error:
+    except Unusable:
+        raise
+    except Exception as error:  # what a damaged archive raises depends on the byte that is damaged
         if is_full(error):
             raise
-        # gzip raises EOFError or zlib.error on a truncated stream and a subclass of OSError on a bad one, zipfile
-        # RuntimeError where a member is encrypted or compressed in a way that it does not know.
         raise Unusable(f"{archive.name} cannot be read ({error})") from error
     return []
 
@@ -71,7 +82,7 @@ def join(pieces: Iterable[tuple[Path, str]], into: Path) -> Path:
             try:
                 with zipfile.ZipFile(archive) as opened, opened.open(member) as stream:
                     shutil.copyfileobj(stream, target, _CHUNK)
-            except (OSError, EOFError, RuntimeError, KeyError, *_DAMAGED) as error:
+            except Exception as error:  # as in `extract`
                 if is_full(error):
                     raise
                 raise Unusable(f"{archive.name} cannot be read ({error})") from error
@@ -106,7 +117,7 @@ def _from_zip(archive: Path, files: list[File], into: Path) -> list[File]:
 def _from_deb(archive: Path, files: list[File], into: Path) -> list[File]:
     wanted = {file.member: file for file in files}
     written = []
-    with _data_tar(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as opened:
+    with _data_tar(archive) as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedTarInfo) as opened:
         for member in opened:
             file = wanted.get(member.name.removeprefix("./"))
             content = opened.extractfile(member) if file is not None and member.isreg() else None

@@ -39,10 +39,11 @@ def main(arguments: list[str]) -> int:
     if len(options.results) != 2:
         raise UserError("compare what? `quantbench compare A B`, each a results folder or a results.csv")
 
+    from quantbench.console import folded
     from quantbench.gate import comparison
     from quantbench.gate.match import match
     from quantbench.gate.side import read_side
-    from quantbench.gate.terminal import folded, show_table
+    from quantbench.gate.terminal import show_table
     from quantbench.gate.words import shown
 
     a, b = (read_side(path) for path in options.results)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from quantbench.config import nearest
 from quantbench.errors import UserError
+from quantbench.texts import harmless
 
 if TYPE_CHECKING:
     from quantbench.report.table import Table
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> int:
     for table in built.tables:
         if table.name in SHOWN:
             _show(table)
-    print(f"{results.suite}: {overview.counts(results)}")
+    print(harmless(f"{results.suite}: {overview.counts(results)}"))
     print(f"page:     {built.page}")
     print(f"tables:   {folder / 'tables'} ({', '.join(table.name for table in built.tables)})")
     print(f"figures:  {folder / 'figures'} ({len({path.stem for path in built.figure_files})})")
@@ -97,4 +98,4 @@ def _show(table: Table) -> None:
 
 
 def _warn(line: str) -> None:
-    print(f"quantbench: {line}", file=sys.stderr)
+    print(f"quantbench: {harmless(line)}", file=sys.stderr)

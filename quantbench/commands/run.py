@@ -37,12 +37,12 @@ def main(arguments: list[str]) -> int:
         print(HELP)
         return 0
     request = parse_arguments(arguments)
-    if request.hydra_help or request.shell_completion:
+    if request.shell_completion:
         return _hand_over(arguments, _nothing)
     if request.cfg and request.multirun:
         raise UserError("--cfg shows one configuration: leave out -m")
     composed = compose_checked(request)
-    if request.cfg or request.info:
+    if request.cfg or request.info or request.hydra_help:
         return _hand_over(arguments, _nothing)
 
     from quantbench.files import Unwritable

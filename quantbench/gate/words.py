@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from quantbench import summary
 from quantbench.record import Row
-from quantbench.report.table import clean
+from quantbench.texts import clean, harmless
 
 LONGEST = 200
 
 
 def shown(text: object) -> str:
-    """One line without control characters, not endless, and no command to a CI that reads the log.
-
-    GitHub Actions takes a line that begins with `::` for a command, and `##[` anywhere in it.
-    """
-    words = clean(str(text)).replace("::", ": :").replace("##[", "# #[")
+    """One line without control characters, not endless, and no command to a CI that reads the log."""
+    words = harmless(clean(str(text)))
     return words if len(words) <= LONGEST else f"{words[: LONGEST - 3]}..."
 
 

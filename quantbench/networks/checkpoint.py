@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import struct
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +23,8 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 NESTS = ("state_dict", "model")
 """Where training programs keep the state dict inside a checkpoint."""
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 _NAMED = 3  # keys that a message names before it only counts
 
@@ -118,14 +122,37 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
+    other_types = [
+        f"{key} {state[key].dtype}".replace("torch.", "")
+        for key in own
+        if key in state and not _is_same_kind(state[key].dtype, own[key].dtype)
+    ]
     problems = [
         f"{len(keys)} {what} ({', '.join(keys[:_NAMED])}{', ...' if len(keys) > _NAMED else ''})"
-        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", differing))
+        for what, keys in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", differing),
+            ("of another type", other_types),
+        )
         if keys
     ]
     if problems:
         raise UserError(f"{path} does not fit the network: {'; '.join(problems)} of {len(own)} tensors")
+    check_finite(state, path)
     module.load_state_dict(state, strict=False)
+
+
+def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raises UserError if a weight is NaN or infinite: a network with such a weight has no answer to measure."""
+    broken = [key for key, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise UserError(f"{path} holds NaN or infinity in {len(broken)} tensors, first in {broken[0]}: get it anew")
+
+
+def _is_same_kind(found: torch.dtype, own: torch.dtype) -> bool:
+    """Whether numbers of a file can stand for those of a network: no codes of a quantized one, which lack their scale."""
+    return found in FLOATS if own.is_floating_point else not found.is_complex
 
 
 def _path(weights: str, known_as: str) -> Path:
@@ -143,7 +170,7 @@ def _parse(path: Path) -> Any:
 
         try:
             return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
+        except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
             raise UserError(f"{path} is damaged ({one_line(error)}); get it anew") from error
     if path.suffix not in {".pth", ".pt", ".bin"}:
         raise UserError(f"{path} must be a .safetensors, .pth, .pt or .bin file")
@@ -152,6 +179,7 @@ def _parse(path: Path) -> Any:
 
 def unpickled(source: Path | IO[bytes], path: Path) -> Any:
     """What torch.save wrote to `source`, which is `path` or a part of it. Raises UserError, as `read` does."""
+    check_stored(source, path)
     try:
         return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -159,9 +187,34 @@ def unpickled(source: Path | IO[bytes], path: Path) -> Any:
             f"{path} is damaged or holds more than tensors, which could run code: it was not loaded; "
             "save its state dict as .safetensors"
         ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        # What torch.load raises on damage depends on the byte that is damaged.
+    except Exception as error:  # what torch.load raises on damage depends on the byte that is damaged
         raise UserError(f"{path} is damaged ({one_line(error)}); get it anew") from error
+
+
+def check_stored(source: Path | IO[bytes], path: Path) -> None:
+    """Raises UserError if `source` is a zip archive that torch.save cannot have written: its members are as they are.
+
+    One that is compressed may unpack to a thousand times its size.
+    """
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
+        members = []  # no zip archive: an older form, or damaged, which torch says
+    if not isinstance(source, Path):
+        source.seek(0)
+    for member in members:
+        if (
+            member.compress_type != zipfile.ZIP_STORED
+            or member.flag_bits & 1
+            or member.file_size > member.compress_size
+        ):
+            raise UserError(
+                f"{path} is no file of torch.save: its member {member.filename!r} is compressed or encrypted; "
+                "save its state dict as .safetensors"
+            )
+    if len({member.filename for member in members}) < len(members):
+        raise UserError(f"{path} is no file of torch.save: two of its members have one name")
 
 
 def tensors(state: Any, path: Path, nests: Sequence[str] = NESTS) -> dict[str, Tensor]:
@@ -173,8 +226,23 @@ def tensors(state: Any, path: Path, nests: Sequence[str] = NESTS) -> dict[str, T
         raise UserError(f"{path} holds no state dict")
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise UserError(f"{path} holds no state dict: {key!r} is a {type(value).__name__}, not a tensor")
+            raise UserError(f"{path} holds no state dict: {_said(key)} is a {type(value).__name__}, not a tensor")
+        if problem := _unusable(value):
+            raise UserError(f"{path}: {_said(key)} {problem}; save plain tensors in it")
     return dict(state)
+
+
+def _unusable(tensor: Tensor) -> str:
+    """Why a tensor is none that a network can be given; empty if it is one."""
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
+        return f"is no plain tensor ({tensor.layout}, {tensor.dtype}, {tensor.device.type})"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"of shape {tuple(tensor.shape)} has only {tensor.untyped_storage().nbytes():,} bytes in the file"
+    return ""
+
+
+def _said(key: Any) -> str:
+    return repr(key)[:100] if isinstance(key, str) else f"a {type(key).__name__} as name"
 
 
 def one_line(error: Exception) -> str:

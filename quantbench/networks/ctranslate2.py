@@ -114,4 +114,7 @@ def _tensor(cursor: _Cursor, name: str) -> Tensor:
     if size != math.prod(shape) * dtype.itemsize:
         raise _Damage(f"{name} of shape {tuple(shape)} has {size} bytes")
     data = bytearray(cursor.take(size))  # a copy, which may be written to and lies at an address fit for any type
-    return torch.frombuffer(data, dtype=dtype).reshape(shape) if size else torch.empty(shape, dtype=dtype)
+    try:
+        return torch.frombuffer(data, dtype=dtype).reshape(shape) if size else torch.empty(shape, dtype=dtype)
+    except RuntimeError:  # torch takes no dimensions whose product is above 2^63, not even beside a 0
+        raise _Damage(f"{name} has the shape {tuple(shape)}") from None

@@ -23,9 +23,11 @@ import torch
 import yaml
 from torch import Tensor
 
+from quantbench.assets.archives import BoundedTarInfo
 from quantbench.errors import UserError
 from quantbench.networks import checkpoint
 from quantbench.networks.speech_features import PLAIN, Hearing, mel_filters, window
+from quantbench.yaml_bounds import check_text
 
 if TYPE_CHECKING:
     from quantbench.networks.jasper import Stage
@@ -35,6 +37,7 @@ DEEP_LEARNING_EXAMPLES = Hearing(floor=1e-20, dither=1e-5, lead=16)
 
 _CONFIG, _WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 _LARGEST = {_CONFIG: 1 << 20, _WEIGHTS: 4 << 30}  # bytes; Jasper's weights are 1.3 GB
+_MOST_COMPRESSED = 20  # weights hardly are
 _AVERAGED = "ema_state_dict"  # what inference.sh of DeepLearningExamples evaluates where there is one
 
 # The names of both libraries, of all their versions, become one: encoder.{block}.{conv|res.k}.{layer}.{tensor}.
@@ -46,6 +49,8 @@ _RENAMES = [
     (re.compile(r"^(encoder\.\d+)\.mconv\."), r"\1.conv."),
     (re.compile(r"(\.\d+)\.conv\.weight$"), r"\1.weight"),  # a masked convolution holds one, or is one
 ]
+_LONGEST = 300  # letters of a value in a message
+
 _OF_DEEP_LEARNING_EXAMPLES = re.compile(r"^(module\.)?(decoder\.layers|(acoustic_model\.)?jasper_decoder)\.")
 _FEATURIZER = re.compile(r"^(module\.)?(audio_)?preprocessor\.featurizer\.")  # buffers of the features, no weights
 
@@ -156,7 +161,9 @@ def _nemo(path: Path, stages: Sequence[Stage], letters: str) -> dict[str, Tensor
     """The state dict of a NeMo archive whose configuration is that of the network."""
     with _unpacked(path) as files:
         try:
-            config = yaml.safe_load(files[_CONFIG].read())
+            content = files[_CONFIG].read()
+            check_text(content, path)
+            config = yaml.safe_load(content)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UserError(f"{path} is damaged ({_CONFIG} is no YAML); get it anew") from error
         difference = next(_differences(config, stages, letters), None)
@@ -173,11 +180,17 @@ def _unpacked(path: Path) -> Iterator[dict[str, IO[bytes]]]:
         try:
             with path.open("rb") as stream:
                 compressed = stream.read(2) == b"\x1f\x8b"  # the older ones are
-            with tarfile.open(path, "r:gz" if compressed else "r:") as archive:
+            most = _MOST_COMPRESSED * path.stat().st_size + _LARGEST[_CONFIG]
+            with tarfile.open(path, "r:gz" if compressed else "r:", tarinfo=BoundedTarInfo) as archive:
                 for member in archive:
+                    most -= member.size
                     name = member.name.removeprefix("./")
                     if member.size > _LARGEST.get(name, _LARGEST[_WEIGHTS]):
                         raise UserError(f"{path} cannot be a network: it says that {name!r} has {member.size:,} bytes")
+                    if most < 0:
+                        raise UserError(
+                            f"{path} cannot be a network: it unpacks to more than {_MOST_COMPRESSED} times its size"
+                        )
                     source = archive.extractfile(member) if name in _LARGEST and member.isreg() else None
                     if source is not None and name not in found:
                         found[name] = stack.enter_context(tempfile.TemporaryFile())
@@ -207,7 +220,12 @@ def _differences(config: Any, stages: Sequence[Stage], letters: str) -> Iterator
         yield from _deviations(f"encoder.jasper[{i}]", {**dict.fromkeys(wanted), **said}, wanted)
     vocabulary = decoder.get("vocabulary") or config.get("labels")
     if vocabulary != list(letters):
-        yield f"the letters are {vocabulary!r}, not {list(letters)!r}"
+        yield f"the letters are {_short(vocabulary)}, not {list(letters)!r}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _block(stage: Stage) -> dict[str, tuple[Any, ...]]:
@@ -232,7 +250,7 @@ def _deviations(where: str, settings: Mapping[str, Any], accepted: Mapping[str, 
         found = settings[key]
         found = found[0] if isinstance(found, list) and len(found) == 1 else found
         if found not in accepted[key]:
-            yield f"{where}.{key} is {found!r}, not {accepted[key][0]!r}"
+            yield f"{where}.{key} is {_short(found)}, not {accepted[key][0]!r}"
 
 
 def _section(config: Any, name: str) -> Mapping[str, Any]:

@@ -14,10 +14,22 @@ from torch import nn
 from quantbench.assets import fetch
 from quantbench.errors import UserError
 from quantbench.hub import Absent, has_tokenizer, network_folder, text_files, weight_files
-from quantbench.networks.checkpoint import content_sha256, load_into, read, restore, seeded, shipped
+from quantbench.networks.checkpoint import (
+    check_finite,
+    check_stored,
+    content_sha256,
+    load_into,
+    one_line,
+    read,
+    restore,
+    seeded,
+    shipped,
+)
 from quantbench.networks.whisper_checkpoint import FILE, WhisperFile
 
 _NAMED = 3  # keys that a message names before it only counts
+_MOST_ELEMENTS = 4  # weights a byte of its files
+_MOST_LAYERS = 1000
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,7 @@ def build(opened: Opened, auto_class: str) -> nn.Module:
         _drop_pooler(module, auto_class)
         restore(module, source.weights, seed=source.seed, known_as="hub")
         return module
+    _refuse_hostile(builder, opened)
     if is_ctranslate2(opened.folder):
         module = seeded(lambda: _from_config(builder, opened), source.seed)
         load_into(module, WhisperFile(opened.folder).state(), opened.folder / FILE)
@@ -99,7 +112,43 @@ def build(opened: Opened, auto_class: str) -> nn.Module:
             f"{opened.folder} lacks {len(missing)} tensors of this network ({shown}): "
             "its weights were made for another model.head"
         )
+    check_finite(module.state_dict(), opened.folder)
     return module.eval()
+
+
+def _refuse_hostile(builder: Any, opened: Opened) -> None:
+    """Raises UserError for files that would take much more memory than they are large, or hold no plain numbers."""
+    assert opened.folder is not None
+    files = weight_files(opened.folder)
+    for file in files:
+        if file.suffix == ".bin":
+            check_stored(file, file)
+        elif file.suffix == ".safetensors":
+            _refuse_odd_types(file, opened.folder)
+    try:
+        with torch.device("meta"):
+            elements = sum(parameter.numel() for parameter in builder.from_config(opened.config).parameters())
+    except Exception:  # what cannot be built says so when it is built
+        return
+    size = sum(file.stat().st_size for file in files)
+    if elements > _MOST_ELEMENTS * size:
+        raise UserError(
+            f"{opened.folder}: its config.json asks for {elements:,} weights, but its files have {size:,} bytes: "
+            "they do not belong together"
+        )
+
+
+def _refuse_odd_types(file: Path, folder: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            types = {name: opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
+        raise UserError(f"the weights in {folder} cannot be loaded ({one_line(error)})") from error
+    for name, kind in types.items():
+        if kind == "I8" or kind.startswith(("F8", "F4", "F6", "C")):
+            raise UserError(f"{file}: {name} is {kind}: a network that is quantized already; get its float version")
 
 
 def identity(opened: Opened) -> str:
@@ -178,6 +227,9 @@ def _config(source: Source, folder: Path | None) -> Any:
         raise UserError(
             f"{source.name}: the configuration cannot be used ({' '.join(str(error).split())[:200]})"
         ) from error
+    for key, value in config.to_dict().items():
+        if "layers" in key and isinstance(value, int) and value > _MOST_LAYERS:
+            raise UserError(f"{source.name}: the configuration cannot be used ({key} is {value})")
     # The file may name a kernel of the hub, whose code transformers would fetch and run.
     config._attn_implementation = None
     return config

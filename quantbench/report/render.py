@@ -9,7 +9,8 @@ from pathlib import Path
 
 from quantbench.files import write_text
 from quantbench.report.render_csv import as_csv, plain
-from quantbench.report.table import CONFIDENCES, MISSING, Item, Table, clean, numeric_columns
+from quantbench.report.table import CONFIDENCES, MISSING, Item, Table, numeric_columns
+from quantbench.texts import clean
 
 WIDE = 40  # characters of a text that LaTeX has to break
 LATEX = str.maketrans(

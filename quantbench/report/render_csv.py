@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-from quantbench.report.table import MISSING, Table, clean, numeric_columns
-
-FORMULA = ("=", "+", "-", "@")  # how a spreadsheet tells a formula from a text
+from quantbench.report.table import MISSING, Table, numeric_columns
+from quantbench.texts import clean, guarded
 
 
 def as_csv(table: Table) -> str:
@@ -33,8 +32,7 @@ def plain(value: float | None) -> str:
 
 def _guarded(text: str) -> str:
     """A text that no spreadsheet takes for a formula; empty where there is none."""
-    words = "" if text == MISSING else clean(text)
-    return f"'{words}" if words.startswith(FORMULA) else words
+    return "" if text == MISSING else guarded(clean(text))
 
 
 def _long(table: Table) -> list[list[str]]:

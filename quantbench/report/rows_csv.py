@@ -10,6 +10,7 @@ from typing import Any
 
 from quantbench.errors import UserError
 from quantbench.record import Row
+from quantbench.texts import unguarded
 
 # What a table cannot do without; a file of an earlier version may lack any other column.
 NEEDED = (
@@ -63,7 +64,7 @@ def _row(path: Path, number: int, line: dict[str, Any]) -> Row:
     for column in fields(Row):
         if column.name in line:
             try:
-                values[column.name] = _value(line[column.name].strip(), str(column.type))
+                values[column.name] = _value(line[column.name], str(column.type))
             except ValueError:
                 raise UserError(
                     f"{path}, line {number}: {column.name}={line[column.name]} is not what stands there "
@@ -74,10 +75,11 @@ def _row(path: Path, number: int, line: dict[str, Any]) -> Row:
 
 def _value(text: str, kind: str) -> Any:
     """A value of a column, whose kind is written as in Row: `float | None`."""
-    if not text and kind.endswith("| None"):
+    if not text.strip() and kind.endswith("| None"):
         return None
     if kind.startswith("str"):
-        return text
+        return unguarded(text)
+    text = text.strip()
     if kind.startswith("bool"):
         return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else _refuse()
     number = float(text)

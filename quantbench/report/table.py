@@ -41,11 +41,6 @@ class Table:
     formats: tuple[str, ...] = FORMATS  # what it is written as
 
 
-def clean(text: str) -> str:
-    """One line without control characters."""
-    return "".join(character for character in " ".join(text.split()) if character.isprintable())
-
-
 def numeric_columns(table: Table) -> list[bool]:
     """For each column, whether it holds numbers."""
     return [any(row[place].value is not None for row in table.rows) for place in range(len(table.columns))]

@@ -41,12 +41,16 @@ def read_members(path: Path) -> dict[str, bytes]:
     (count,) = struct.unpack_from(">H", content, _TABLE - 2)
     if len(content) < _TABLE + count * _ENTRY:
         raise Damaged(f"{path} is damaged: it ends within its table of {count} members; fetch it anew")
-    members = {}
+    members: dict[str, bytes] = {}
+    left = len(content)
     for i in range(count):
         name, _, offset, size = struct.unpack_from(f">{_NAME}sBII", content, _TABLE + i * _ENTRY)
         known = name.split(b"\0")[0].decode("latin-1")
         if offset + size > len(content):
             raise Damaged(f"{path} is damaged: it ends before its member {known!r} does; fetch it anew")
+        left -= size
+        if left < 0:
+            raise Damaged(f"{path} is damaged: its members are larger than itself; fetch it anew")
         members[known] = content[offset : offset + size]
     return members
 

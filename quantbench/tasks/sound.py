@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from quantbench.errors import UserError
 
 SAMPLE_RATE = 16_000
+RATES = (1_000, 768_000)  # Hz
+MOST_SECONDS = 3600  # of all channels together
 
 
 def read_sound(source: Path | bytes, name: str, expected_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
     """The sound of a file, or of the content of one, called `name`: mono at 16 kHz, float32 [samples] in -1 .. 1.
 
-    Channels are averaged. Sound at another rate is resampled, which is said once a rate on stderr unless it is the
+    A file that claims other rates or more than an hour is not read. Channels are averaged. Sound at another rate is resampled, which is said once a rate on stderr unless it is the
     `expected_rate`, in Hz. Raises UserError if the sound cannot be decoded or holds no sample.
     """
     import soundfile
@@ -26,8 +28,12 @@ def read_sound(source: Path | bytes, name: str, expected_rate: int = SAMPLE_RATE
 
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
-        sound, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, RuntimeError, ValueError) as error:
+        with soundfile.SoundFile(file) as opened:
+            rate, length = opened.samplerate, opened.frames * opened.channels
+            if not RATES[0] <= rate <= RATES[1] or length > rate * MOST_SECONDS:
+                raise UserError(f"{name} says that it has {length:,} samples at {rate} Hz: cut it, or get it anew")
+            sound = opened.read(dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         raise UserError(f"{name} cannot be decoded ({' '.join(str(error).split())}): get it anew") from error
     if not len(sound):
         raise UserError(f"{name} holds no sound (0 samples): get it anew, or remove it and its transcript")
