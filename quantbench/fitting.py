@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import gc
 import json
-import sys
 
 import torch
 
 from quantbench.cell import Cell
+from quantbench.console import say
 from quantbench.errors import UserError
 from quantbench.shortage import ADVICE
 
@@ -38,7 +38,7 @@ def halve_batch(cell: Cell, where: str, largest: int) -> None:
     if cell.device == "cuda":
         torch.cuda.empty_cache()
     said = f"out of memory with batches of {largest}: going on with {largest // 2}"
-    print(f"quantbench: {said} ({cell.model['name']}, {where})", file=sys.stderr, flush=True)
+    say(f"{said} ({cell.model['name']}, {where})")
 
 
 def forget() -> None:

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from quantbench import fitting, networks, tasks
 from quantbench.cache import Arrays, code_version, recall
 from quantbench.cell import Cell, fingerprint
-from quantbench.doctor import isa
 from quantbench.errors import UserError
 from quantbench.evaluate import Inputs, in_fast_layout, predict
 from quantbench.histograms import NAMES, pack, unpack
 from quantbench.methods.ptq import collect
 from quantbench.networks.network import Network
+from quantbench.processor import isa
 from quantbench.provenance import versions
 from quantbench.quant.fold import fold_batch_norm
 from quantbench.quant.gelu import clip_gelu

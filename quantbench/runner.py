@@ -21,12 +21,12 @@ from torch import nn
 from quantbench import store
 from quantbench.cell import Cell, cell_from_config
 from quantbench.command import command_for
-from quantbench.doctor import isa
 from quantbench.errors import Halt, UserError, in_one_line, unexpected
 from quantbench.evaluate import Broken, predict
 from quantbench.files import Unwritable
 from quantbench.fitting import fitting_batch, halve_batch
 from quantbench.methods.ptq import Quantization, quantize, site_sqnr_db
+from quantbench.processor import isa
 from quantbench.provenance import git_revision, peak_memory_mb, reset_peak_memory, versions
 from quantbench.quant.calibrators import CALIBRATORS, Calibrator
 from quantbench.quant.errors import QuantizationError

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import textwrap
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -34,15 +32,15 @@ def print_summary(results: Path, run: str) -> int:
     if wanted:
         print(f"rows: {results / 'results.csv'}   per-sample scores: {results / 'cells'}")
     if not entries:
-        print(f"quantbench: no cell of this run reached {results.resolve()}", file=sys.stderr)
+        console.say(f"no cell of this run reached {results.absolute()}")
         return UNEXPECTED
     invalid = [entry["invalid"] for entry in entries if "invalid" in entry]
     for line in (*problems, *invalid, *_reasons(failed)):
-        print(f"quantbench: {line}", file=sys.stderr)
+        console.say(line)
     if any(entry.get("failed") for entry in entries):
-        print("quantbench: what failed before was left as it is: retry=failed tries it again", file=sys.stderr)
+        console.say("what failed before was left as it is: retry=failed tries it again")
     if any(row.status == "error" for row in failed):
-        print(f"quantbench: the traceback is in {results / 'cells'}/<cell>.json; please report it", file=sys.stderr)
+        console.say(f"the traceback is in {results / 'cells'}/<cell>.json; please report it")
         return UNEXPECTED
     return BAD_INPUT if invalid or failed or not measured else 0
 
@@ -60,13 +58,13 @@ def _print_counts(entries: list[dict[str, Any]], wanted: list[Row]) -> None:
     cells = [entry for entry in entries if "cell" in entry]
     found = sum(bool(entry.get("found")) for entry in cells)
     if found:
-        _print_folded(f"{found} of {len(cells)} cells were there before; force=true measures again")
+        console.folded(f"{found} of {len(cells)} cells were there before; force=true measures again")
     for reason in (entry["dropped"] for entry in entries if "dropped" in entry):
-        _print_folded(f"left out: {reason}")
+        console.folded(f"left out: {reason}")
     missing = Counter(row.model for row in wanted if row.status == "unsupported")
     if missing:
         names = ", ".join(f"{model} ({count})" for model, count in missing.items())
-        _print_folded(f"unsupported, because the network is not built yet (cells): {names}")
+        console.folded(f"unsupported, because the network is not built yet (cells): {names}")
 
 
 def _reasons(failed: list[Row]) -> list[str]:
@@ -88,19 +86,15 @@ def _print_rows(measured: list[Row]) -> None:
     else:
         for row in rows:
             fp32, quantized, change, interval, agreement, seconds = _numbers(row)
-            _print_folded(f"{row.model}, {recipe(row)}")
+            console.folded(f"{row.model}, {recipe(row)}")
             figures = f"fp32 {fp32}, quantized {quantized}, change {change} ({interval})"
             agreeing = f", agreement {agreement}" if agreement else ""
-            _print_folded(f"  {figures}{agreeing}, {seconds} s")
+            console.folded(f"  {figures}{agreeing}, {seconds} s")
     if rows:
-        _print_folded(_caption(rows))
+        console.folded(_caption(rows))
     for row in measured:
         if is_structure_run(row):
-            _print_folded(f"{row.model}, {recipe(row)}: {structure(row)}, {row.seconds:.1f} s")
-
-
-def _print_folded(line: str) -> None:
-    print(textwrap.fill(line, console.width(), subsequent_indent="  ", break_on_hyphens=False))
+            console.folded(f"{row.model}, {recipe(row)}: {structure(row)}, {row.seconds:.1f} s")
 
 
 def _numbers(row: Row) -> tuple[str, ...]:

@@ -216,7 +216,9 @@ def _command(command: list[str], work: Path, tick: Tick) -> None:
             process.wait()
             raise
     if process.returncode:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+        ]
         errors = [line for line in lines if line.startswith(("ERROR:", "E:"))]
         last = (errors or lines or [f"exit code {process.returncode}"])[-1]
         program = "pip" if "pip" in command else Path(command[0]).name

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantbench.config import CONFIG_NAME, compose_checked, conf_folder, one_line, parse_arguments
+from quantbench.console import folded, tell
 from quantbench.errors import Halt, UserError, halt_message
+from quantbench.signals import exit_code
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -33,7 +35,7 @@ All other options of Hydra work too (--info, --resolve, hydra/launcher=...): --h
 def main(arguments: list[str]) -> int:
     """Runs the cells that the overrides ask for, and returns the exit code."""
     if "-h" in arguments or "--help" in arguments:
-        print(HELP)
+        folded(HELP)
         return 0
     request = parse_arguments(arguments)
     if request.hydra_help or request.shell_completion:
@@ -60,10 +62,10 @@ def main(arguments: list[str]) -> int:
         options = [argument for argument in arguments if argument not in request.overrides]
         overrides = [*composed.overrides, f"++hydra.job.env_set.QUANTBENCH_RUN={run}"]
         code = _hand_over([*options, *overrides], run_job)
-    except KeyboardInterrupt:
-        print("interrupted: finished cells are kept; run the same command again to go on", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        tell("interrupted: finished cells are kept; run the same command again to go on")
         print_summary(results_dir, run)
-        return 130
+        return exit_code(error)
     except Exception:
         print_summary(results_dir, run)
         raise

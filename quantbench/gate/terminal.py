@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from rich.console import Console
 from rich.measure import Measurement
 
 from quantbench import console
+from quantbench.console import folded
 from quantbench.gate.render import as_table, explanation, headline, notes, sentence
 from quantbench.gate.verdict import Judged, Outcome, Report
 from quantbench.gate.words import named
@@ -38,11 +37,6 @@ def show_table(table: Table, *, reverse: bool = False) -> bool:
         return False
     console.show(shown)
     return True
-
-
-def folded(line: str) -> None:
-    """Print a line, on several where the terminal is narrow."""
-    print(textwrap.fill(line, console.width(), subsequent_indent="  ", break_on_hyphens=False))
 
 
 def _show_row(row: Judged, confidence: float) -> None:
