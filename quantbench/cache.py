@@ -76,8 +76,8 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 def read_arrays(path: Path, names: tuple[str, ...], largest: int = LARGEST, *, sealed: bool = True) -> Arrays | None:
     """The arrays called `names`, which are all of an .npz file; None where it is missing or damaged. It runs no code.
 
-    A file counts as damaged where an array is larger than `largest` bytes, too. A file counts as damaged where its seal is not that of its arrays and of its name; unless it must be `sealed`, one
-    without a seal does not.
+    A file counts as damaged where an array is larger than `largest` bytes, or where its seal is not that of its arrays
+    and of its name; unless it must be `sealed`, one without a seal does not.
     """
     try:
         _check_sizes(path, names, largest)

@@ -1,17 +1,20 @@
 """The command line. Thin: finds the subcommand, and turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 something failed that should not, 2 the user gave something that cannot be used, 130 interrupted.
+Exit codes: 0 done, 1 something failed that should not, 2 the user gave something that cannot be used, 130 interrupted,
+143 and 129 ended by SIGTERM and SIGHUP.
 Nothing heavy is imported here, so that `--help` answers at once.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from quantbench.errors import UserError
+from quantbench.signals import as_interrupts, exit_code
 from quantbench.version import VERSION
 
 # name -> (module with main(arguments) -> exit code, one line for --help)
@@ -31,18 +34,20 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_streams()
     debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = _dispatch(arguments)
-        sys.stdout.flush()
-        return code
+        with as_interrupts():
+            code = _dispatch(arguments)
+            sys.stdout.flush()
+            return code
     except BrokenPipeError:
         # The reader went away, as in `quantbench list | head -1`; Python would complain once more at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        return _say("interrupted", 130)
+    except KeyboardInterrupt as error:
+        return _say("interrupted", exit_code(error))
     except UserError as error:
         if debug:
             raise
@@ -60,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_help())
+        from quantbench.console import folded
+
+        folded(_help())
         return 0
     name, *rest = arguments
     if name == "--version":
@@ -70,6 +77,10 @@ def _dispatch(arguments: list[str]) -> int:
         from quantbench.config import nearest
 
         raise UserError(f"no command {name}: {nearest(name, COMMANDS)}")
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(f"the working folder cannot be used ({error.strerror}): change into another one") from error
     code: int = import_module(COMMANDS[name][0]).main(rest)
     return code
 
@@ -95,10 +106,23 @@ examples:
 
 
 def _say(message: str, code: int) -> int:
-    from quantbench.texts import harmless
+    from quantbench.console import say
 
-    print(f"quantbench: {harmless(message)}", file=sys.stderr)
+    say(message)
     return code
+
+
+def _open_streams() -> None:
+    """Let standard output and error take every text, whatever the locale, and a closed stream lead nowhere.
+
+    The number of a closed stream would be given to the next file that is opened, and what is printed go into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

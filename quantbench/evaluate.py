@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -11,16 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantbench.errors import UserError
+from quantbench.errors import UserError, unexpected
 from quantbench.networks.network import Item, Network
 from quantbench.progress import track
 from quantbench.quant.errors import QuantizationError
 from quantbench.quant.observe import observe
+from quantbench.shortage import ADVICE, OutOfMemory, memory_for, ran_out
 from quantbench.tasks.synthetic import Noise
 from quantbench.tasks.task import Sample
 
 # Preprocessed inputs up to this many bytes are kept, so that several passes decode once.
 KEPT_BYTES = 1 << 30
+
+
+class Broken(Exception):
+    """A network, or what prepares its inputs, raised what nobody expects. The text says where, and what it was."""
 
 
 class Inputs:
@@ -45,16 +51,19 @@ class Inputs:
         """For each sample, the indices of its items."""
         return [[i] for i in range(len(self.samples))] if self.network.pad is None else self._prepared[1]
 
-    def batches(self, size: int, device: str, label: str, padded: bool = True) -> Iterator[tuple[list[int], Item]]:
-        """Indices of items and these, stacked, with a progress bar.
+    def batches(self, size: int, device: str, label: str, padded: bool = True) -> Batches:
+        """A pass over all items, with a progress bar.
 
         Without `padded`, only items of the same length share a batch, so that no padding is made.
         """
-        plan = self._plan(size, padded)
-        for indices in track(plan, label, len(plan)):
-            yield indices, tuple(tensor.to(device) for tensor in self._stack(indices))
+        return Batches(self, size, device, label, padded)
 
-    def _plan(self, size: int, padded: bool) -> list[list[int]]:
+    def owner(self, item: int) -> Sample:
+        """The first sample that has this item."""
+        return next(sample for sample, items in zip(self.samples, self.owned, strict=True) if item in items)
+
+    def plan(self, size: int, padded: bool) -> list[list[int]]:
+        """The indices of the items of every batch."""
         if self.network.pad is None:
             return _chunks(list(range(len(self.samples))), size)
         lengths = [item[0].shape[-1] for item in self._prepared[0]]
@@ -66,7 +75,8 @@ class Inputs:
             alike.setdefault(lengths[i], []).append(i)
         return [chunk for group in alike.values() for chunk in _chunks(group, size)]
 
-    def _stack(self, indices: list[int]) -> Item:
+    def stack(self, indices: list[int]) -> Item:
+        """The items of a batch, one tensor an argument."""
         pad = self.network.pad
         if pad is None:
             items = [self._item(i) for i in indices]
@@ -99,8 +109,15 @@ class Inputs:
         return items, owned
 
     def _read(self, sample: Sample) -> list[Item]:
-        raw = sample.read()
-        return [self.network.random_item(raw.seed)] if isinstance(raw, Noise) else self.network.preprocess(raw)
+        try:
+            raw = sample.read()
+            return [self.network.random_item(raw.seed)] if isinstance(raw, Noise) else self.network.preprocess(raw)
+        except (UserError, QuantizationError):
+            raise
+        except Exception as error:
+            if ran_out(error):
+                raise
+            raise Broken(f"sample {sample.id} cannot be prepared: {unexpected(error)}") from error
 
     def answers(self, outputs: Tensor) -> Any:
         """What the network says to each sample, of the outputs [items, ...]: a sequence, or a tensor [n, ...]."""
@@ -108,6 +125,54 @@ class Inputs:
         if decode is None or isinstance(self.samples[0].read(), Noise):  # no sample or every one is noise
             return outputs
         return [decode(s.read(), outputs[indices]) for s, indices in zip(self.samples, self.owned, strict=True)]
+
+
+class Batches:
+    """A pass over inputs: for each batch the indices of its items and these, stacked. It knows which is under way."""
+
+    def __init__(self, inputs: Inputs, size: int, device: str, label: str, padded: bool) -> None:
+        """Prepare nothing yet."""
+        self._inputs, self._size, self._device, self._label, self._padded = inputs, size, device, label, padded
+        self._plan: list[list[int]] = []
+        self._number = 0
+
+    def __iter__(self) -> Iterator[tuple[list[int], Item]]:
+        """Prepare the items of each batch when its turn comes."""
+        self._plan, self._number = self._inputs.plan(self._size, self._padded), 0
+        for indices in track(self._plan, self._label, len(self._plan)):
+            self._number += 1
+            yield indices, tuple(tensor.to(self._device) for tensor in self._inputs.stack(indices))
+        self._number = 0
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """What is raised while a network runs on these batches says in which pass and batch.
+
+        Raises:
+            OutOfMemory: a batch did not fit.
+            QuantizationError: as the network raised it, with the place.
+            Broken: it raised anything else.
+        """
+        try:
+            yield
+        except (UserError, OutOfMemory):
+            raise
+        except QuantizationError as error:
+            raise QuantizationError(f"{error} ({self._where()})") from error
+        except Broken as error:
+            raise Broken(f"{self._where()}: {error}") from error
+        except Exception as error:
+            if ran_out(error) and not self._number:
+                raise UserError(f"{self._where()}: out of memory outside of the batches: {ADVICE}") from error
+            if ran_out(error):
+                raise OutOfMemory(self._where(), max(map(len, self._plan))) from error
+            raise Broken(f"{self._where()}: {unexpected(error)}") from error
+
+    def _where(self) -> str:
+        if not self._number:
+            return self._label
+        first = self._inputs.owner(self._plan[self._number - 1][0])
+        return f"{self._label}, batch {self._number} of {len(self._plan)}, which begins with {first.id}"
 
 
 def in_fast_layout(batch: Tensor) -> Tensor:
@@ -120,16 +185,23 @@ def predict(module: nn.Module, inputs: Inputs, batch_size: int, device: str, lab
 
     Raises:
         UserError: an output is NaN or infinite; the message names the first sample and site where one is.
+        OutOfMemory: a batch did not fit.
+        Broken: the network raised something; the message names the batch.
     """
     order: list[int] = []
     parts = []
-    with torch.inference_mode():
-        for indices, batch in inputs.batches(batch_size, device, label):
+    batches = inputs.batches(batch_size, device, label)
+    with torch.inference_mode(), batches.located():
+        for indices, batch in batches:
+            output = module(*batch).float().cpu()
+            if output.dim() == 0 or len(output) != len(indices):
+                raise ValueError(f"outputs of shape {tuple(output.shape)} for {len(indices)} inputs")
             order += indices
-            parts.append(module(*batch).float().cpu())
-    outputs = torch.empty_like(together := _joined(parts))
-    outputs[order] = together
-    broken = ~torch.isfinite(outputs.flatten(1)).all(1)
+            parts.append(output)
+    with memory_for(f"the outputs of {len(inputs.samples)} samples ({label})", "lower limit, or free memory"):
+        outputs = torch.empty_like(together := _joined(parts))
+        outputs[order] = together
+        broken = ~torch.isfinite(outputs.flatten(1)).all(1)
     if bool(broken.any()):
         bad = [s for s, items in zip(inputs.samples, inputs.owned, strict=True) if bool(broken[items].any())]
         where = _first_non_finite_site(module, Inputs(inputs.network, bad[:1]), device)

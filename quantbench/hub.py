@@ -100,7 +100,7 @@ def _holds_weights(folder: Path, patterns: Sequence[str]) -> bool:
     """Whether weights are there, and all the parts that an index names."""
     files = _files(folder, patterns)
     try:
-        indices = [json.loads(file.read_text()) for file in files if file.name.endswith(".index.json")]
+        indices = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".index.json")]
         return bool(files) and all(
             (folder / part).is_file() for index in indices for part in index["weight_map"].values()
         )

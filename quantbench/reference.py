@@ -17,19 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quantbench import networks, tasks
+from quantbench import fitting, networks, tasks
 from quantbench.cache import Arrays, code_version, recall
 from quantbench.cell import Cell, fingerprint
-from quantbench.doctor import isa
+from quantbench.errors import UserError
 from quantbench.evaluate import Inputs, in_fast_layout, predict
 from quantbench.histograms import NAMES, pack, unpack
 from quantbench.methods.ptq import collect
 from quantbench.networks.network import Network
+from quantbench.processor import isa
 from quantbench.provenance import versions
 from quantbench.quant.fold import fold_batch_norm
 from quantbench.quant.gelu import clip_gelu
 from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import Layer, find_layers
+from quantbench.shortage import memory_for
 from quantbench.tasks.task import Task
 
 T = TypeVar("T")
@@ -70,15 +72,15 @@ def load_reference(cell: Cell) -> Reference:
     """The float network of a cell with its data, shared by all cells of this process that differ in the scheme only.
 
     Raises:
-        UserError: weights or data cannot be had.
+        UserError: weights or data cannot be had, or do not fit into memory.
     """
-    return _load(cell.shared)
+    with memory_for(f"the network {cell.model['name']} and the data of {cell.task['name']}"):
+        return _load(cell.shared)
 
 
 @lru_cache(maxsize=1)
 def _load(shared: str) -> Reference:
-    for cached in (prepare, _fp32_outputs, _histograms):
-        cached.cache_clear()  # nothing of the network before is needed any more
+    drop()  # nothing of the network before is needed any more, and there may not be memory for both
     parts = json.loads(shared)
     model, data = ({k: v for k, v in parts[group].items() if k != "sha256"} for group in ("model", "task"))
     network = networks.load({**model, "seed": parts["seed"]})
@@ -86,6 +88,9 @@ def _load(shared: str) -> Reference:
     for parameter in network.module.parameters():
         parameter.data = in_fast_layout(parameter.data)
     task = tasks.load({**data, "seed": parts["seed"]})
+    for what, samples in (("evaluate", task.evaluation), ("calibrate with", task.calibration)):
+        if not len(samples):
+            raise UserError(f"task {task.name}: there is no sample to {what}")
     decisive = {
         "model": parts["model"],
         "weights": network.weights,
@@ -156,7 +161,7 @@ def _histograms(
         module = prepare(reference, fold_bn, residual_adds, gelu_bound).module
         # Positions that only fill up a batch are no data: without padding there are none.
         batches = reference.calibration.batches(reference.batch_size, reference.device, "calibration", padded=False)
-        with clip_gelu(module, gelu_bound):
+        with batches.located(), clip_gelu(module, gelu_bound):
             found = collect(module, (batch for _, batch in batches), residual_adds)
         return {**pack(found), "seconds": np.array(time.perf_counter() - began)}
 
@@ -180,7 +185,13 @@ def histograms_key(reference: Reference, fold_bn: bool, residual_adds: bool, gel
 
 
 def forget() -> None:
-    """Drop what this process keeps in memory; what is on disk stays."""
+    """Drop all that this process knows; what is on disk stays."""
+    drop()
+    fitting.forget()
+
+
+def drop() -> None:
+    """Free the network that is in memory, its data and what was computed of them."""
     for cached in (_load, prepare, _fp32_outputs, _histograms):
         cached.cache_clear()
 

@@ -21,11 +21,12 @@ from torch import nn
 from quantbench import store
 from quantbench.cell import Cell, cell_from_config
 from quantbench.command import command_for
-from quantbench.doctor import isa
-from quantbench.errors import Halt, UserError
-from quantbench.evaluate import predict
+from quantbench.errors import Halt, UserError, in_one_line, unexpected
+from quantbench.evaluate import Broken, predict
 from quantbench.files import Unwritable
+from quantbench.fitting import fitting_batch, halve_batch
 from quantbench.methods.ptq import Quantization, quantize, site_sqnr_db
+from quantbench.processor import isa
 from quantbench.provenance import git_revision, peak_memory_mb, reset_peak_memory, versions
 from quantbench.quant.calibrators import CALIBRATORS, Calibrator
 from quantbench.quant.errors import QuantizationError
@@ -36,13 +37,15 @@ from quantbench.record import Record, Row
 from quantbench.reference import (
     Prepared,
     Reference,
+    drop,
     fp32_outputs,
     histograms,
     histograms_key,
     load_reference,
     prepare,
 )
-from quantbench.scores import compare, scores
+from quantbench.scores import beside, judge, scores
+from quantbench.shortage import ADVICE, OutOfMemory, ran_out
 from quantbench.sweep import note, recorded, row_of, say_progress
 
 
@@ -109,13 +112,31 @@ def measure(cell: Cell, command: str = "") -> Record:
     if cell.model.get("family") == "unsupported":
         return Record(replace(row, status="unsupported", error=f"{row.model} is not built yet"), details)
     try:
-        record = _measure(cell, row)
+        record = _measure_fitting(cell, row)
     except (UserError, QuantizationError) as error:
-        return Record(replace(row, status="failed", error=" ".join(str(error).split())), details)
+        return Record(replace(row, status="failed", error=in_one_line(error)), details)
     except Exception as error:
-        message = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+        if ran_out(error):
+            return Record(
+                replace(row, status="failed", error=f"out of memory ({in_one_line(error)}): {ADVICE}"), details
+            )
+        message = str(error) if isinstance(error, Broken) else unexpected(error)
         return Record(replace(row, status="error", error=message), {**details, "traceback": traceback.format_exc()})
     return replace(record, details={**details, **record.details})
+
+
+def _measure_fitting(cell: Cell, row: Row) -> Record:
+    """Measure a cell; where a batch does not fit into memory, all of it anew with smaller ones."""
+    while True:
+        size = fitting_batch(cell)
+        try:
+            record = _measure(replace(cell, batch_size=size), replace(row, batch_size=size))
+            return replace(record, details={**record.details, "batch_size": size})
+        except OutOfMemory as error:
+            where, largest = str(error), error.largest
+        # Only here are the frames of the error gone, and with them the tensors that they held.
+        drop()
+        halve_batch(cell, where, largest)
 
 
 def _measure(cell: Cell, row: Row) -> Record:
@@ -124,6 +145,7 @@ def _measure(cell: Cell, row: Row) -> Record:
     _use_exact_float32()
     reference = load_reference(cell)
     fp32 = fp32_outputs(reference)
+    before = judge(reference.task, reference.evaluation, fp32.result, "fp32")  # finds a wrong label at once
     prepared = prepare(reference, *cell.sites)
     calibration = None if cell.activation_bits is None else histograms(reference, *cell.sites)
 
@@ -137,7 +159,8 @@ def _measure(cell: Cell, row: Row) -> Record:
         outputs = predict(prepared.module, reference.evaluation, cell.batch_size, cell.device, "quantized")
     seconds_quantized = time.perf_counter() - began
 
-    samples = compare(reference.task, reference.evaluation, fp32.result, outputs)
+    after = judge(reference.task, reference.evaluation, outputs, "quantized")
+    samples = beside(reference.evaluation, before, after, fp32.result, outputs)
     row = replace(
         row,
         **scores(samples, reference.task),

@@ -22,30 +22,56 @@ from quantbench.stats import (
     paired_change,
     smallest_detectable_drop,
 )
-from quantbench.tasks.task import Metric, Task
+from quantbench.tasks.task import BadTarget, Metric, Task
 
 Parts = NDArray[np.float64]
+Judged = list[dict[str, Any]]
+"""For each metric, and last for the prediction, columns by what is behind `fp32` and `quantized` in their names."""
 
 
 def compare(task: Task, inputs: Inputs, fp32: Tensor, quantized: Tensor) -> pd.DataFrame:
+    """The lines that `beside` makes of both executions, judged."""
+    judged = [judge(task, inputs, outputs, name) for name, outputs in (("fp32", fp32), ("quantized", quantized))]
+    return beside(inputs, judged[0], judged[1], fp32, quantized)
+
+
+def judge(task: Task, inputs: Inputs, outputs: Tensor, execution: str) -> Judged:
+    """What each sample of one execution contributes to every metric, and its prediction. Outputs are [items, ...].
+
+    Raises:
+        UserError: the target of a sample is none that an answer could fit, or a metric gives it no number; the message
+            names the sample.
+    """
+    targets = [sample.target for sample in inputs.samples]
+    answers = inputs.answers(outputs)
+    found: Judged = []
+    for metric in task.metrics:
+        try:
+            parts = metric.parts(answers, targets).reshape(len(targets), -1)
+        except BadTarget as error:
+            raise UserError(f"task {task.name}: sample {inputs.samples[error.position].id} {error.why}") from error
+        wrong = np.flatnonzero(~np.isfinite(parts).all(1) & np.array([target is not None for target in targets]))
+        if len(wrong):
+            said = f"{metric.name} is no finite number for {len(wrong)} of {len(targets)} samples"
+            raise UserError(f"{execution}: {said}, first for {inputs.samples[wrong[0]].id}")
+        found.append(dict(zip(_columns(task.metrics, metric), parts.T, strict=True)))
+    found.append({"_prediction": _numbers(answers) if task.predict is None else task.predict(answers)})
+    return found
+
+
+def beside(inputs: Inputs, before: Judged, after: Judged, fp32: Tensor, quantized: Tensor) -> pd.DataFrame:
     """One line a sample: what each execution contributes to every metric, its prediction, and two energies.
 
     The scores of the first metric are the columns `fp32` and `quantized`, empty where the truth is unknown; what other
     metrics need is `fp32_<name>` and `quantized_<name>`. `signal` is the sum of the squared fp32 outputs, `noise` that
-    of their differences from the quantized ones; both are empty where outputs are no numbers. Outputs are float32
-    [items, ...].
+    of their differences from the quantized ones; both are empty where outputs are no numbers. `before` and `after` are
+    the two executions, judged; outputs are float32 [items, ...].
     """
-    samples = inputs.samples
-    targets = [sample.target for sample in samples]
-    table: dict[str, Any] = {"sample": [sample.id for sample in samples], "target": [_written(t) for t in targets]}
-    answers = {"fp32": inputs.answers(fp32), "quantized": inputs.answers(quantized)}
-    for metric in task.metrics:
-        for execution, said in answers.items():
-            parts = metric.parts(said, targets)
-            for name, column in zip(_columns(task.metrics, metric), parts.reshape(len(targets), -1).T, strict=True):
-                table[execution + name] = column
-    for execution, said in answers.items():
-        table[f"{execution}_prediction"] = _numbers(said) if task.predict is None else task.predict(said)
+    targets = [sample.target for sample in inputs.samples]
+    table: dict[str, Any] = {"sample": [s.id for s in inputs.samples], "target": [_written(t) for t in targets]}
+    for both in zip(before, after, strict=True):
+        for execution, columns in zip(("fp32", "quantized"), both, strict=True):
+            table |= {execution + name: column for name, column in columns.items()}
     numbers = inputs.network.numbers
     table["signal"] = _energy(inputs, fp32) if numbers else np.nan
     table["noise"] = _energy(inputs, fp32.double() - quantized.double()) if numbers else np.nan
@@ -96,11 +122,21 @@ def _finite(value: float) -> float | None:
 
 
 def _judge(metric: Metric, before: Parts, after: Parts) -> tuple[float, float, Change]:
-    """The metric of both executions, and its change with the paired interval."""
+    """The metric of both executions, and its change with the paired interval.
+
+    Raises:
+        UserError: the metric is not defined for these samples, or for some that are drawn of them.
+    """
     value = metric.value
     if value is None:
         return float(before.mean()), float(after.mean()), paired_change(before, after)
-    change = bootstrap(lambda drawn: value(after[drawn]) - value(before[drawn]), len(before))
+    for execution, parts in (("fp32", before), ("quantized", after)):
+        if not math.isfinite(found := value(parts)):
+            raise UserError(f"{execution}: {metric.name} of these {len(parts)} samples is {found}, no finite number")
+    try:
+        change = bootstrap(lambda drawn: value(after[drawn]) - value(before[drawn]), len(before))
+    except ValueError as error:
+        raise UserError(f"{metric.name} has no interval: {error}; raise limit") from error
     return value(before), value(after), change
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -35,15 +34,15 @@ def print_summary(results: Path, run: str, *, broken_off: bool = False) -> int:
         print(f"rows: {results / 'results.csv'}   per-sample scores: {results / 'cells'}")
     if not entries:
         if not broken_off:
-            print(f"quantbench: no cell of this run reached {results.resolve()}", file=sys.stderr)
+            console.say(f"no cell of this run reached {results.absolute()}")
         return UNEXPECTED
     invalid = [entry["invalid"] for entry in entries if "invalid" in entry]
     for line in (*problems, *invalid, *_reasons(failed)):
-        console.warn(line)
+        console.say(line)
     if any(entry.get("failed") for entry in entries):
-        print("quantbench: what failed before was left as it is: retry=failed tries it again", file=sys.stderr)
+        console.say("what failed before was left as it is: retry=failed tries it again")
     if any(row.status == "error" for row in failed):
-        print(f"quantbench: the traceback is in {results / 'cells'}/<cell>.json; please report it", file=sys.stderr)
+        console.say(f"the traceback is in {results / 'cells'}/<cell>.json; please report it")
         return UNEXPECTED
     return BAD_INPUT if invalid or failed or not measured else 0
 

@@ -7,7 +7,6 @@ the other, so that a process loads it once.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ from omegaconf import OmegaConf
 
 from quantbench import store
 from quantbench.cell import Cell, cell_from_config
+from quantbench.console import tell
 from quantbench.errors import Mismatch, UserError
 from quantbench.record import Row, is_structure_run
 from quantbench.summary import recipe, structure
-from quantbench.texts import harmless
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def say_progress(entry: dict[str, Any], row: Row | None) -> None:
         return
     number, jobs = HydraConfig.get().job.num + 1, os.environ.get("QUANTBENCH_JOBS", "?")
     what = entry.get("invalid", "") if row is None else progress_line(row)
-    print(f"{number}/{jobs}  {harmless(what)}", file=sys.stderr, flush=True)
+    tell(f"{number}/{jobs}  {what}")
 
 
 def progress_line(row: Row) -> str:

@@ -60,7 +60,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
     }
     Path("build").mkdir(exist_ok=True)
-    Path("build/bench.json").write_text(json.dumps(results, indent=1) + "\n")
+    Path("build/bench.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def _load(name: str) -> networks.Network:

@@ -168,5 +168,5 @@ def _write(
         ).stdout.strip(),
         **results,
     }
-    checkpoint.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    checkpoint.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(f"test {results['test_accuracy']:.2f} %  ->  {checkpoint}, {checkpoint.stat().st_size / 1e6:.1f} MB")

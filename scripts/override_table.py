@@ -47,7 +47,7 @@ def key_rows() -> list[tuple[str, ...]]:
     """One row a key: those of config.yaml, then those of the groups' choices."""
     config = conf_folder() / "config.yaml"
     found = keys(config)
-    missing = [name[1] for name in map(PLAIN_KEY.match, config.read_text().splitlines()) if name]
+    missing = [name[1] for name in map(PLAIN_KEY.match, config.read_text(encoding="utf-8").splitlines()) if name]
     missing = [name for name in missing if name not in found]
     if missing:
         sys.exit(f"conf/config.yaml: no comment beside {', '.join(missing)}")

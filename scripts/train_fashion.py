@@ -189,7 +189,7 @@ def _write(module: nn.Module, options: argparse.Namespace, results: dict[str, ob
         ).stdout.strip(),
         **results,
     }
-    checkpoint.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    checkpoint.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(f"test {results['test_top1']:.2f} %  ->  {checkpoint}")
 
 

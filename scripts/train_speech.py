@@ -274,7 +274,7 @@ def _finish(module: Acoustic, history: list[dict[str, float]], options: argparse
         ).stdout.strip(),
         **results,
     }
-    checkpoint.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    checkpoint.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(f"test {results['test']}  ->  {checkpoint}")
 
 

@@ -225,7 +225,9 @@ def _command(command: list[str], work: Path, tick: Tick) -> None:
             process.wait()
             raise
     if process.returncode:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+        ]
         errors = [line for line in lines if line.startswith(("ERROR:", "E:"))]
         last = (errors or lines or [f"exit code {process.returncode}"])[-1]
         if any(os.strerror(errno.ENOSPC) in line for line in lines):  # in English, as LC_ALL has it

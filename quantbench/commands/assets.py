@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-
+from quantbench.commands.check import Parser
 from quantbench.config import nearest
-from quantbench.console import row, show, table
+from quantbench.console import folded, row, show, table
 from quantbench.errors import UserError
 
 
 def main(arguments: list[str]) -> int:
     """Lists, fetches or verifies assets; 1 if one that is here is corrupt."""
-    parser = argparse.ArgumentParser("quantbench assets", description="Weights and data that are not in the package.")
+    parser = Parser("quantbench assets", description="Weights and data that are not in the package.")
     actions = parser.add_subparsers(dest="action", metavar="list|fetch|verify")
     actions.add_parser("list", help="show all assets (what no action does too)")
     fetch = actions.add_parser("fetch", help="get assets into the cache")
@@ -31,7 +30,7 @@ def _fetch(names: list[str], force: bool) -> int:
     if unknown:
         raise UserError(f"no asset {unknown[0]}: {nearest(unknown[0], ASSETS)}")
     for name in ASSETS if "all" in names else names:
-        print(f"{name}: {fetch(name, force=force)}")
+        folded(f"{name}: {fetch(name, force=force)}")
     return 0
 
 
@@ -46,10 +45,10 @@ def _show(only_present: bool) -> int:
             sources = ", ".join(describe(source) for source in asset.sources if not isinstance(source, Installed))
             row(result, name, readable_size(asset.size), states[name], sources, asset.licence, asset.description)
     show(result)
-    print(f"cache: {cache_folder()}")
+    folded(f"cache: {cache_folder()}")
     corrupt = [name for name, state in states.items() if state == "corrupt"]
     if corrupt:
-        print(f"corrupt: {', '.join(corrupt)}; run quantbench assets fetch --force {' '.join(corrupt)}")
+        folded(f"corrupt: {', '.join(corrupt)}; run quantbench assets fetch --force {' '.join(corrupt)}")
     return 1 if corrupt and only_present else 0
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from quantbench.console import folded, say
 from quantbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: list[str]) -> int:
     """Prints the verdict, writes it to the files asked for, and returns its exit code."""
     if "-h" in arguments or "--help" in arguments:
-        print(HELP)
+        folded(HELP)
         return 0
     parser = Parser("quantbench check", add_help=False, allow_abbrev=False)
     parser.add_argument("results", nargs="?", type=Path)
@@ -113,4 +114,4 @@ def _write(report: Report, options: argparse.Namespace) -> None:
         stream = sys.stderr if options.json == Path("-") else sys.stdout
         print("\n".join(machine.github(report)), file=stream)
     if not report.rows:
-        print("quantbench: no row of the results is in the baseline: see the notes above", file=sys.stderr)
+        say("no row of the results is in the baseline: see the notes above")

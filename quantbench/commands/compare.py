@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantbench.commands.check import Parser, columns
+from quantbench.console import folded, say
 from quantbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Exit codes: 0 shown; 2 unusable input, or nothing is in both."""
 def main(arguments: list[str]) -> int:
     """Prints the table and writes the files asked for; 2 where no row is in both."""
     if "-h" in arguments or "--help" in arguments:
-        print(HELP)
+        folded(HELP)
         return 0
     parser = Parser("quantbench compare", add_help=False, allow_abbrev=False)
     parser.add_argument("results", nargs="*", type=Path)
@@ -39,7 +39,6 @@ def main(arguments: list[str]) -> int:
     if len(options.results) != 2:
         raise UserError("compare what? `quantbench compare A B`, each a results folder or a results.csv")
 
-    from quantbench.console import folded
     from quantbench.gate import comparison
     from quantbench.gate.match import match
     from quantbench.gate.side import read_side
@@ -57,9 +56,9 @@ def main(arguments: list[str]) -> int:
     for note in table.notes:
         folded(note)
     for problem in (*a.problems, *b.problems):
-        print(f"quantbench: {shown(problem)}", file=sys.stderr)
+        say(shown(problem))
     if not compared:
-        print("quantbench: nothing to compare: no row is in both", file=sys.stderr)
+        say("nothing to compare: no row is in both")
         return 2
     folded(table.caption)
     _write(compared, table, options.markdown, options.figure)

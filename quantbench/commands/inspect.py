@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from quantbench.config import compose_checked, parse_arguments
-from quantbench.console import is_terminal, row, show, table
+from quantbench.console import folded, is_terminal, row, show, table
 from quantbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ multiply-accumulates (MACs) for one sample. It needs no data, and with model.wei
 def main(arguments: list[str]) -> int:
     """Prints the layers of the network that the overrides choose."""
     if "-h" in arguments or "--help" in arguments:
-        print(HELP)
+        folded(HELP)
         return 0
     composed = compose_checked(parse_arguments(arguments))
     if composed.multirun:
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         row(result, layer.name, layer.kind, _sites(layer), f"{layer.parameters:,}", f"{layer.macs:,}")
     show(result)
     parameters = sum(parameter.numel() for parameter in network.module.parameters())
-    print(totals(layers, parameters))
+    folded(totals(layers, parameters))
     return 0
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from quantbench.commands.check import Parser
 from quantbench.config import conf_folder, nearest
 from quantbench.console import row, show, table
 from quantbench.errors import UserError
@@ -13,7 +13,7 @@ from quantbench.groups import defaults, describe, find_groups
 
 def main(arguments: list[str]) -> int:
     """Prints the groups and their choices; a * marks the default."""
-    parser = argparse.ArgumentParser("quantbench list", description="List what can be chosen; a * marks the default.")
+    parser = Parser("quantbench list", description="List what can be chosen; a * marks the default.")
     parser.add_argument("group", nargs="?", help="only this group, such as model")
     parser.add_argument("--config-dir", "-cd", type=Path, help="a folder with groups of your own")
     options = parser.parse_args(arguments)

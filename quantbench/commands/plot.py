@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbench.config import compose_checked, nearest, parse_arguments
-from quantbench.console import row, show, table
+from quantbench.console import folded, row, show, table
 from quantbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ KINDS = ("histogram", "paper")
 def main(arguments: list[str]) -> int:
     """Draws what the first argument names."""
     if "-h" in arguments or "--help" in arguments:
-        print(HELP)
+        folded(HELP)
         return 0
     if not arguments or arguments[0] not in KINDS:
         asked = arguments[0] if arguments else ""

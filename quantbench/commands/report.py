@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantbench.config import nearest
+from quantbench.console import folded, say
 from quantbench.errors import UserError
-from quantbench.texts import harmless
 
 if TYPE_CHECKING:
     from quantbench.report.table import Table
@@ -27,7 +26,7 @@ SHOWN = ("table3", "table5")  # on a terminal that is wide enough
 def main(arguments: list[str]) -> int:
     """Writes the report; 2 where no cell has figures."""
     if "-h" in arguments or "--help" in arguments:
-        print(HELP)
+        folded(HELP)
         return 0
     folder = _results_dir(arguments)
 
@@ -42,16 +41,16 @@ def main(arguments: list[str]) -> int:
     for table in built.tables:
         if table.name in SHOWN:
             _show(table)
-    print(harmless(f"{results.suite}: {overview.counts(results)}"))
-    print(f"page:     {built.page}")
-    print(f"tables:   {folder / 'tables'} ({', '.join(table.name for table in built.tables)})")
-    print(f"figures:  {folder / 'figures'} ({len({path.stem for path in built.figure_files})})")
+    folded(f"{results.suite}: {overview.counts(results)}")
+    folded(f"page:     {built.page}")
+    folded(f"tables:   {folder / 'tables'} ({', '.join(table.name for table in built.tables)})")
+    folded(f"figures:  {folder / 'figures'} ({len({path.stem for path in built.figure_files})})")
     for line in results.problems:
-        _warn(line)
+        say(line)
     for group in overview.failures(results):
-        _warn(f"{group.model}, {overview.counted(len(group.rows), 'cell')}: {group.reason}")
+        say(f"{group.model}, {overview.counted(len(group.rows), 'cell')}: {group.reason}")
     if not results.measured:
-        _warn(f"no cell of {folder} was measured: the report shows only what went wrong")
+        say(f"no cell of {folder} was measured: the report shows only what went wrong")
         return 2
     return 0
 
@@ -90,12 +89,8 @@ def _show(table: Table) -> None:
     anywhere = Console(width=console.PIPE_WIDTH)
     wanted = Measurement.get(anywhere, anywhere.options, shown).maximum
     if wanted > console.width():
-        print(f"{table.name} needs {wanted} columns: see the page\n")
+        folded(f"{table.name} needs {wanted} columns: see the page\n")
         return
-    print(f"{table.title}; ↓ is more than 1 % below fp32")
+    folded(f"{table.title}; ↓ is more than 1 % below fp32")
     console.show(shown)
     print()
-
-
-def _warn(line: str) -> None:
-    print(f"quantbench: {harmless(line)}", file=sys.stderr)

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantbench.config import CONFIG_NAME, compose_checked, conf_folder, one_line, parse_arguments
+from quantbench.console import folded, tell
 from quantbench.errors import Halt, UserError, halt_message
+from quantbench.signals import exit_code
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -34,7 +36,7 @@ All other options of Hydra work too (--info, --resolve, hydra/launcher=...): --h
 def main(arguments: list[str]) -> int:
     """Runs the cells that the overrides ask for, and returns the exit code."""
     if "-h" in arguments or "--help" in arguments:
-        print(HELP)
+        folded(HELP)
         return 0
     request = parse_arguments(arguments)
     if request.shell_completion:
@@ -62,11 +64,11 @@ def main(arguments: list[str]) -> int:
         options = [argument for argument in arguments if argument not in request.overrides]
         overrides = [*composed.overrides, f"++hydra.job.env_set.QUANTBENCH_RUN={run}"]
         code = _hand_over([*options, *overrides], run_job)
-    except KeyboardInterrupt:
-        print("interrupted: finished cells are kept; run the same command again to go on", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        tell("interrupted: finished cells are kept; run the same command again to go on")
         with suppress(Unwritable):
             print_summary(results_dir, run, broken_off=True)
-        return 130
+        return exit_code(error)
     except Exception:
         with suppress(Unwritable):  # which is then what is raised already
             print_summary(results_dir, run, broken_off=True)

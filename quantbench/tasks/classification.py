@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantbench.errors import UserError
-from quantbench.tasks.task import Metric
+from quantbench.tasks.task import BadTarget, Metric
 
 
 def top1(outputs: Any, targets: Sequence[Any]) -> NDArray[np.float64]:
     """Top-1 accuracy in points for each sample: 100 or 0, NaN where the target is None.
 
     `outputs` are logits [N, classes] of any float type, `targets` N class indices. Of equal logits, which quantized
-    networks often have, the first counts; a row that holds a NaN is wrong. Raises UserError if a target is not one of
-    the network's classes or there are no samples.
+    networks often have, the first counts; a row that holds a NaN is wrong. Raises BadTarget if a target is not one of
+    the network's classes, UserError if there are no samples.
     """
     outputs = torch.as_tensor(outputs)
     if outputs.ndim != 2 or len(outputs) != len(targets):
@@ -29,8 +29,12 @@ def top1(outputs: Any, targets: Sequence[Any]) -> NDArray[np.float64]:
         raise UserError("top-1 of no samples: the data set is empty")
     classes = outputs.shape[1]
     for position, target in enumerate(targets):
-        if target is not None and not 0 <= target < classes:
-            raise UserError(f"sample {position} has the label {target}, but the network has {classes} classes")
+        if target is None:
+            continue
+        if isinstance(target, bool) or not isinstance(target, int | np.integer):
+            raise BadTarget(position, f"has the label {target!r}, which is no class: it must be an integer")
+        if not 0 <= target < classes:
+            raise BadTarget(position, f"has the label {target}, but the network has {classes} classes")
     truth = np.array([np.nan if target is None else target for target in targets], np.float64)
     return np.where(np.isnan(truth), np.nan, 100.0 * (np.array(predicted_class(outputs)) == truth))
 

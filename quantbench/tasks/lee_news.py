@@ -7,6 +7,7 @@ narrower than those over new texts would be.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -19,7 +20,7 @@ from scipy.stats import rankdata
 from quantbench.assets import fetch
 from quantbench.errors import UserError
 from quantbench.tasks.classification import draw
-from quantbench.tasks.task import Metric, Sample, Task
+from quantbench.tasks.task import BadTarget, Metric, Sample, Task
 from quantbench.tasks.text import damaged, reading
 
 TEXTS, BACKGROUND = 50, 300
@@ -49,7 +50,13 @@ def load(*, calibration_samples: int = 128, seed: int = 0) -> Task:
 
 
 def with_targets(answers: Sequence[Any], targets: Sequence[Any]) -> NDArray[np.float64]:
-    """Answers beside targets, float64 [n, 2]; NaN where the target is None. Raises UserError for other answers."""
+    """Answers beside targets, float64 [n, 2]; NaN where the target is None.
+
+    Raises BadTarget for a target that is no number, UserError for other answers.
+    """
+    for position, target in enumerate(targets):
+        if target is not None and not (isinstance(target, int | float) and math.isfinite(target)):
+            raise BadTarget(position, f"has the similarity {target!r}, which is no number")
     known = [np.nan if target is None else float(target) for target in targets]
     try:
         numbers = np.asarray(answers, np.float64).reshape(len(known))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ from quantbench.tasks.text import reading
 
 HUB = "rajpurkar/squad"
 DEV, TRAIN = "dev-v1.1.json", "train-v1.1.json"
+_WORD = re.compile(r"\w+")
 _HELD_BACK = 8  # where there is no training file, one paragraph in so many of the dev file calibrates
 
 
@@ -42,9 +44,12 @@ def load(*, calibration_samples: int = 128, seed: int = 0, path: str | os.PathLi
     evaluated. Without `path` the data come through the package datasets, from the hub or its cache.
 
     A sample reads as a pair of str (question, paragraph), its target is a list of answers; an answer is a str.
-    Raises UserError if the data cannot be had, are not SQuAD v1.1, or hold too few paragraphs.
+    Raises UserError if the data cannot be had, are not SQuAD v1.1, or hold too few paragraphs or a question that its
+    paragraph does not answer.
     """
     training, dev = _from_hub() if path is None else _from_files(Path(path).expanduser())
+    for question in dev:
+        _check_answerable(question)
     evaluated = {question.paragraph for question in dev}
     paragraphs = [question for question in _by_paragraph(training) if question.paragraph not in evaluated]
     chosen = draw(len(paragraphs), calibration_samples, seed, "paragraphs that may calibrate")
@@ -153,6 +158,16 @@ def _from_hub() -> tuple[list[Question], list[Question]]:
 
 def _holds_both(folder: Path) -> bool:
     return all(any(folder.glob(f"plain_text/{split}-*.parquet")) for split in ("train", "validation"))
+
+
+def _check_answerable(question: Question) -> None:
+    """Raises UserError where no part of the paragraph has anything in common with any of the answers."""
+    words = set(_WORD.findall(question.paragraph.lower()))
+    for answer in question.answers:
+        if (answer.strip() and answer in question.paragraph) or words & set(_WORD.findall(answer.lower())):
+            return
+    answers = " or ".join(map(repr, question.answers[:3]))
+    raise UserError(f"task squad: question {question.id} has the answer {answers}, which is not in its paragraph")
 
 
 def _by_paragraph(questions: Sequence[Question]) -> list[Question]:

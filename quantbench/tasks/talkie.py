@@ -67,7 +67,7 @@ def clips() -> dict[str, Clip]:
 def split(name: str) -> list[Clip]:
     """The clips of one of SPLITS, in the order of the committed list. Raises UserError if they cannot be had."""
     every = clips()
-    chosen = [line.split() for line in SPLIT_FILE.read_text().splitlines() if not line.startswith("#")]
+    chosen = [line.split() for line in SPLIT_FILE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     return [every[clip] for part, clip in chosen if part == name]
 
 

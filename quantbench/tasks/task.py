@@ -9,6 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantbench.errors import UserError
+
+
+class BadTarget(UserError):
+    """A target that no answer could fit. `position` is its place among the targets; `why` goes on after the sample."""
+
+    def __init__(self, position: int, why: str) -> None:
+        """Such as 3, `has the label 12, but the network has 10 classes`."""
+        super().__init__(f"sample {position} {why}")
+        self.position, self.why = position, why
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -28,8 +39,8 @@ class Metric:
     """How answers are judged, in points.
 
     `parts(answers, targets)` is what each sample contributes: float64 [n], or [n, k] with the names `columns`; NaN
-    where the target is None. `value` makes the metric of a set of samples of their parts; where it is None, the parts
-    are scores and the metric is their mean.
+    where the target is None; it raises BadTarget for a target that no answer could fit. `value` makes the metric of a
+    set of samples of their parts; where it is None, the parts are scores and the metric is their mean.
     """
 
     name: str

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.errors import UserError
-from quantbench.tasks.task import Metric
+from quantbench.tasks.task import BadTarget, Metric
 
 
 def written_alike(text: str) -> str:
@@ -35,7 +35,8 @@ def texts_alike(answers: Sequence[Any]) -> list[str]:
 def word_errors(answers: Sequence[Any], targets: Sequence[Any]) -> NDArray[np.float64]:
     """Words to insert, delete or replace to make each target of its answer, and the words of it: float64 [n, 2].
 
-    Both are texts; NaN where the target is None. Raises UserError for other answers, and for a target without words.
+    Both are texts; NaN where the target is None. Raises UserError for other answers, and BadTarget for a target
+    without words.
     """
     from jiwer import process_words
 
@@ -66,9 +67,9 @@ def _errors(answers: Sequence[Any], targets: Sequence[Any], align: Callable[[Any
             continue
         if not isinstance(answer, str):
             raise UserError("a transcript is asked for: give a network that answers speech with text")
-        reference = written_alike(target)
+        reference = written_alike(target) if isinstance(target, str) else ""
         if not reference:
-            raise UserError(f"sample {i} has the transcript {target!r}, in which nothing is said: leave it out")
+            raise BadTarget(i, f"has the transcript {target!r}, in which nothing is said: leave it out")
         found = align(reference, written_alike(answer))
         missed = found.substitutions + found.deletions
         parts[i] = missed + found.insertions, missed + found.hits

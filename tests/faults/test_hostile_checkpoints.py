@@ -128,7 +128,9 @@ def test_a_header_of_safetensors_that_lies(folder, capsys, content):
     assert "w.safetensors is damaged (" in said or "w.safetensors does not fit the network" in said
 
 
-@pytest.mark.parametrize("shape", [(1 << 16,) * 4, (1 << 31,) * 3, (0, 2**32 - 1, 2**32 - 1), (2**32 - 1, 0, 2**32 - 1)])
+@pytest.mark.parametrize(
+    "shape", [(1 << 16,) * 4, (1 << 31,) * 3, (0, 2**32 - 1, 2**32 - 1), (2**32 - 1, 0, 2**32 - 1)]
+)
 def test_dimensions_of_ctranslate2_whose_product_is_too_large(tmp_path, shape):
     content = ctranslate2_file({"x": torch.zeros(*(0 for _ in shape))})
     claim = struct.pack(f"<{len(shape)}I", *shape)
