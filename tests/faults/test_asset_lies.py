@@ -79,7 +79,7 @@ def fetched(capsys, *options: str) -> str:
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if not line.startswith("fetching")] == lines[-1:]
     assert lines[-1].startswith("quantbench: ")
-    assert not [path for path in (cache_folder() / "assets").glob(".toy-*")]
+    assert not list((cache_folder() / "assets").glob(".toy-*"))
     return lines[-1]
 
 

@@ -42,8 +42,6 @@ def same(found, wanted) -> bool:
 
 HOW_MANY = [pytest.param(11, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)]
 EVERY = pytest.mark.parametrize("every", HOW_MANY)
-    "every", [pytest.param(11, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)]
-)
 
 
 @EVERY
