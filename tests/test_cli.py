@@ -39,7 +39,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Jobs]:
         if result.error is not None:
             raise result.error
 
-    def print_summary(results_dir: Path, run: str) -> int:
+    def print_summary(results_dir: Path, run: str, **_: bool) -> int:
         result.summaries.append((results_dir, run))
         return result.summary_code
 
