@@ -15,6 +15,7 @@ from quantbench.store import read_records, samples_path
 from quantbench.texts import unguarded
 
 LARGEST_CSV = 64 * 2**20  # bytes; a row has some 500
+TEXTS = ("sample", "target")  # whatever they look like
 LARGEST_SAMPLES = 2**27  # an answer has some 100
 
 
@@ -39,8 +40,8 @@ class Side:
         try:
             if path.stat().st_size > LARGEST_SAMPLES:
                 raise ValueError("it is larger than any that quantbench writes")
-            table = pd.read_csv(path, converters={"sample": unguarded, "target": unguarded}, low_memory=False)
-            for name in table.select_dtypes(exclude="number"):
+            table = pd.read_csv(path, converters=dict.fromkeys(TEXTS, unguarded), low_memory=False)
+            for name in table.select_dtypes(exclude="number").columns.difference(TEXTS):
                 table[name] = table[name].map(lambda value: unguarded(value) if isinstance(value, str) else value)
             if not len(table) or table["sample"].duplicated().any():
                 raise ValueError("a sample occurs twice, or there is none")
