@@ -20,7 +20,7 @@ from quantbench.texts import FORMULA, guarded, unguarded
 
 FORMULAS = [
     *("=cmd|'/C calc'!A0", "+1+1", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=", "-", "-1", "+1"),
-    *("'=1", "''=1", "'", "'text", "text", "a=1", "[\"=1\", \"b\"]", ' " =1', "a\r\nb,c;d"),
+    *("'=1", "''=1", "'", "'text", "text", "a=1", '["=1", "b"]', ' " =1', "a\r\nb,c;d"),
 ]
 DESK = Path(__file__).parents[2] / "results" / "desk" / "results.csv"
 
@@ -74,7 +74,9 @@ def test_samples_come_back(tmp_path, text):
 
 def test_samples_without_the_guard_are_the_same_outputs(tmp_path, capsys):
     """A baseline that an earlier version wrote."""
-    frame = pd.DataFrame({"sample": ["-a", "=b"], "target": ["-1", "=x"], "fp32": [100.0, 0.0], "quantized": [100.0, 0.0]})
+    frame = pd.DataFrame(
+        {"sample": ["-a", "=b"], "target": ["-1", "=x"], "fp32": [100.0, 0.0], "quantized": [100.0, 0.0]}
+    )
     row = replace(ROW, samples=2, fp32=50.0, quantized=50.0, change=0.0, change_low=0.0, change_high=0.0)
     for name in ("old", "new"):
         store.write_record(tmp_path / name, Record(row, {}, frame))

@@ -6,8 +6,6 @@ tests/networks/test_nvidia_speech.py and test_hostile_checkpoints.py.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import shutil
 import struct
@@ -22,9 +20,7 @@ import pytest
 from quantbench import cli
 from quantbench.assets import ASSETS, Asset, File, Installed
 from quantbench.assets.archives import Unusable, extract
-
-CONTENT = b"content " * 100
-FILE = File("a.txt", "pack/a.txt", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+from tests.faults.archive_files import CONTENT, FILE, deb, member, tarred, zipped
 
 
 @pytest.fixture
@@ -36,14 +32,6 @@ def toy(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "cache" / "assets" / "toy"
     folder.mkdir(parents=True)
     return folder
-
-
-def zipped(*members: tuple[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members:
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 def encrypted(content: bytes) -> bytes:
@@ -67,7 +55,9 @@ def larger(content: bytes) -> bytes:
 
 ONE = zipped(("pack/a.txt", CONTENT))
 ZIPS = {
-    "names that lead outside": zipped(("../a.txt", CONTENT), ("/tmp/quantbench_a.txt", CONTENT), ("pack/../a.txt", b"")),
+    "names that lead outside": zipped(
+        ("../a.txt", CONTENT), ("/tmp/quantbench_a.txt", CONTENT), ("pack/../a.txt", b"")
+    ),
     "a member twice": zipped(("pack/a.txt", CONTENT), ("pack/a.txt", b"another")),
     "an encrypted member": encrypted(ONE),
     "an unknown compression": method(ONE, 97),
@@ -91,30 +81,6 @@ def test_a_wheel_that_lies(toy, capsys, kind):
     root = toy.parent.parent.parent
     assert {path.name for path in root.rglob("*") if path.is_file()} <= {"toy.whl", ".toy.lock"}
     assert not os.path.exists("/tmp/quantbench_a.txt")
-
-
-def deb(data: bytes) -> bytes:
-    """An .deb archive around the content of data.tar."""
-    parts = ((b"debian-binary", b"2.0\n"), (b"control.tar", tarred()), (b"data.tar", data))
-    content = b"!<arch>\n"
-    for name, part in parts:
-        content += b"%-16s%-12d%-6d%-6d%-8s%-10d`\n" % (name, 0, 0, 0, b"100644", len(part)) + part + b"\n" * (len(part) % 2)
-    return content
-
-
-def tarred(*members: tarfile.TarInfo, content: bytes = CONTENT) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:", format=tarfile.GNU_FORMAT) as archive:
-        for member in members:
-            member.size = len(content) if member.isreg() else 0
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, link
-    return info
 
 
 def long_name() -> bytes:
@@ -149,7 +115,10 @@ def test_a_deb_that_lies(toy, capsys, kind):
 def test_a_sound_deb_is_read_so_these_are_debs(toy, capsys):
     content = deb(tarred(member("./pack/a.txt", tarfile.SYMTYPE, "/etc/passwd"), member("./pack/a.txt")))
     (toy / "toy.deb").write_bytes(content)
-    assert subprocess.run(["dpkg-deb", "--contents", toy / "toy.deb"], capture_output=True, check=False).returncode in (0, 2)
+    assert subprocess.run(["dpkg-deb", "--contents", toy / "toy.deb"], capture_output=True, check=False).returncode in (
+        0,
+        2,
+    )
     assert cli.main(["assets", "fetch", "toy"]) == 0
     assert (toy / "a.txt").read_bytes() == CONTENT and not (toy / "a.txt").is_symlink()
 

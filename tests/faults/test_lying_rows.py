@@ -20,7 +20,10 @@ from quantbench.gate import side as side_module
 from quantbench.record import COLUMNS, Record, Row
 from quantbench.report import build as build_module
 
-HOSTILE = "=x::error::|<script>alert(1)</script>`%0A##[error]\x1b[31m\x1b]0;t\x07\x9b2J\u202e\r\n::set-env name=a::b&]]>[/x][link](x)$\\frac{"
+HOSTILE = (
+    "=x::error::|<script>alert(1)</script>`%0A##[error]\x1b[31m\x1b]0;t\x07\x9b2J\u202e"
+    "\r\n::set-env name=a::b&]]>[/x][link](x)$\\frac{"
+)
 
 
 @pytest.fixture
@@ -86,10 +89,8 @@ def assert_harmless(text: str) -> None:
     assert not any(line.lstrip().startswith("::") for line in text.splitlines())
 
 
-BAD = {
-    name: HOSTILE
-    for name in ("suite", "model", "task", "metric", "calib", "mapping", "skip_layers", "device", "git", "weight_granularity")
-}
+TEXTS = ("suite", "model", "task", "metric", "calib", "mapping", "skip_layers", "device", "git", "weight_granularity")
+BAD = dict.fromkeys(TEXTS, HOSTILE)
 
 
 @pytest.mark.parametrize("narrow", [False, True])
