@@ -88,7 +88,7 @@ def write_record(results: Path, record: Record) -> None:
     if record.samples is None:
         _remove(samples_path(results, cell))
     else:
-        samples = encoded(_guarded(record.samples).to_csv(index=False))
+        samples = encoded(_as_csv(record.samples))
         details = {**details, SAMPLES: hashlib.sha256(samples).hexdigest()}
         files.append((samples_path(results, cell), samples))
     content = json.loads(json.dumps({"schema": SCHEMA, "row": asdict(record.row), **details}))
@@ -184,7 +184,7 @@ def derive_csv(results: Path) -> tuple[list[Row], list[str]]:
         with locked(results / ".results.lock"):
             rows, problems = read_rows(results)
             table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS)).convert_dtypes()
-            write_text(results / "results.csv", _guarded(table).to_csv(index=False))
+            write_text(results / "results.csv", _as_csv(table))
     except OSError as error:
         raise unwritable(results / "results.csv", error) from error
     return rows, problems
@@ -222,12 +222,15 @@ def _is_entry(entry: dict[str, Any]) -> bool:
     return all(isinstance(value, str | bool) for value in entry.values()) and isinstance(entry.get("cell", ""), str)
 
 
-def _guarded(table: pd.DataFrame) -> pd.DataFrame:
-    """The table for a CSV that a spreadsheet may open; `unguarded` gives its texts back."""
+def _as_csv(table: pd.DataFrame) -> str:
+    """A CSV that a spreadsheet may open; `unguarded` gives its texts back."""
     table = table.copy()
+    ends = "\n"
     for name in table.select_dtypes(exclude="number"):
         table[name] = table[name].map(lambda value: guarded(value) if isinstance(value, str) else value)
-    return table
+        if table[name].map(lambda value: isinstance(value, str) and "\r" in value).any():
+            ends = "\r\n"  # the writer puts quotes around what could end a line, and a \r alone does to its readers
+    return table.to_csv(index=False, lineterminator=ends)
 
 
 def _remove(path: Path) -> None:

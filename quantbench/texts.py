@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+_INVISIBLE = ("Cc", "Cf", "Cs")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a spreadsheet tells a formula from a text
 
 
@@ -17,6 +20,11 @@ def harmless(text: str) -> str:
     """
     line = " ".join(text.replace("\t", " ").splitlines())
     return "".join(filter(str.isprintable, line)).replace("::", ": :").replace("##[", "# #[")
+
+
+def visible(text: str) -> str:
+    """A text of many lines without control characters, and without those that turn the direction of reading."""
+    return "".join(letter for letter in text if letter in "\n\t" or unicodedata.category(letter) not in _INVISIBLE)
 
 
 def guarded(text: str) -> str:

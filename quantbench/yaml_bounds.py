@@ -22,7 +22,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def check_yaml(path: Path) -> None:
-    """Raises UserError unless a file is YAML: one mapping, not large, also with its aliases written out, no own tags."""
+    """Raises UserError unless a file is one YAML mapping, not large, also with aliases written out, no own tags."""
     try:
         if os.path.getsize(path) > LARGEST:
             raise UserError(f"{path}: larger than any configuration ({LARGEST // 1024} kB)")

@@ -17,6 +17,7 @@ from quantbench.store import SAMPLES, read_records, samples_path
 from quantbench.texts import unguarded
 
 LARGEST_CSV = 64 * 2**20  # bytes; a row has some 500
+TEXTS = ("sample", "target")  # whatever they look like
 LARGEST_SAMPLES = 2**27  # an answer has some 100
 
 
@@ -45,9 +46,8 @@ class Side:
             content = path.read_bytes()
             if cell in self.checksums and hashlib.sha256(content).hexdigest() != self.checksums[cell]:
                 raise ValueError("its checksum is not the one in the record")
-            readers = {"sample": unguarded, "target": unguarded}
-            table = pd.read_csv(io.BytesIO(content), converters=readers, low_memory=False)
-            for name in table.select_dtypes(exclude="number"):
+            table = pd.read_csv(io.BytesIO(content), converters=dict.fromkeys(TEXTS, unguarded), low_memory=False)
+            for name in table.select_dtypes(exclude="number").columns.difference(TEXTS):
                 table[name] = table[name].map(lambda value: unguarded(value) if isinstance(value, str) else value)
             if not len(table) or table["sample"].duplicated().any():
                 raise ValueError("a sample occurs twice, or there is none")

@@ -151,7 +151,7 @@ def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _is_same_kind(found: torch.dtype, own: torch.dtype) -> bool:
-    """Whether numbers of a file can stand for those of a network: no codes of a quantized one, which lack their scale."""
+    """Whether numbers of a file can stand for those of a network: no codes of a quantized one, without their scale."""
     return found in FLOATS if own.is_floating_point else not found.is_complex
 
 

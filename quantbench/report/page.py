@@ -19,6 +19,7 @@ from quantbench.report.render import html_table
 from quantbench.report.results import Results
 from quantbench.report.table import Table
 from quantbench.summary import recipe
+from quantbench.texts import visible
 
 TABLE_FORMATS = ("csv", "md", "tex", "html")
 ELSEWHERE = ("failures", "rows")  # the page shows these in its own way: at the top, and with anchors and copy buttons
@@ -48,7 +49,7 @@ def page(results: Results, tables: list[Table], figures: list[Figure], folder: P
     )
     environment.filters["number"] = _number
     facts = overview.environment(results)
-    return environment.get_template("page.html.j2").render(
+    rendered = environment.get_template("page.html.j2").render(
         suite=results.suite,
         counts=overview.counts(results),
         origin=overview.origin(results),
@@ -69,6 +70,7 @@ def page(results: Results, tables: list[Table], figures: list[Figure], folder: P
         cell_files=_links(folder, "tables", "rows", TABLE_FORMATS),
         counted=overview.counted,
     )
+    return visible(rendered)
 
 
 def _links(folder: Path, subfolder: str, name: str, formats: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from quantbench.errors import UserError
 from quantbench.record import Row
-from quantbench.texts import unguarded
+from quantbench.texts import clean, unguarded
 
 # What a table cannot do without; a file of an earlier version may lack any other column.
 NEEDED = (
@@ -50,6 +50,8 @@ def rows_from_csv(path: Path) -> list[Row]:
     if missing := [name for name in NEEDED if name not in columns]:
         said = "the file is empty" if not columns else f"it has no column {', '.join(missing)}"
         raise UserError(f"{path}: {said}; give the results.csv of a results folder")
+    if twice := [name for name in dict.fromkeys(columns) if list(columns).count(name) > 1]:
+        raise UserError(f"{path}: it has two columns {clean(twice[0])[:80]}; remove one of them")
     if not lines:
         raise UserError(f"{path}: no row to report; `quantbench run` writes some")
     return [_row(path, number, line) for number, line in lines]
@@ -67,7 +69,7 @@ def _row(path: Path, number: int, line: dict[str, Any]) -> Row:
                 values[column.name] = _value(line[column.name], str(column.type))
             except ValueError:
                 raise UserError(
-                    f"{path}, line {number}: {column.name}={line[column.name]} is not what stands there "
+                    f"{path}, line {number}: {column.name}={clean(line[column.name])[:80]} is not what stands there "
                     f"({column.type.replace(' | None', ', or empty')}); repair the file"
                 ) from None
     return Row(**values)

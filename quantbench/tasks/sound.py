@@ -20,8 +20,9 @@ MOST_SECONDS = 3600  # of all channels together
 def read_sound(source: Path | bytes, name: str, expected_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
     """The sound of a file, or of the content of one, called `name`: mono at 16 kHz, float32 [samples] in -1 .. 1.
 
-    A file that claims other rates or more than an hour is not read. Channels are averaged. Sound at another rate is resampled, which is said once a rate on stderr unless it is the
-    `expected_rate`, in Hz. Raises UserError if the sound cannot be decoded or holds no sample.
+    Channels are averaged. Sound at another rate is resampled, which is said once a rate on stderr unless it is the
+    `expected_rate`, in Hz. Raises UserError if the sound cannot be decoded, holds no sample, or claims to last longer
+    than an hour or a rate that no sound has: neither is believed.
     """
     import soundfile
     from scipy.signal import resample_poly

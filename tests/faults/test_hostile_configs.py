@@ -129,7 +129,8 @@ def test_nothing_inside_a_launcher_is_called(place, capsys):
     write(
         place,
         "hydra/launcher/mine.yaml",
-        "_target_: hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher\nn_jobs: {_target_: os.mkdir, path: TRACE}\n",
+        "_target_: hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher\n"
+        "n_jobs: {_target_: os.mkdir, path: TRACE}\n",
     )
     said = refused(capsys, "run", "-m", "--config-dir", "conf", "hydra/launcher=mine", "calib=max,mse")
     assert "hydra.launcher.n_jobs._target_=os.mkdir" in said and not (place / "trace").exists()
@@ -293,7 +294,8 @@ def test_what_is_harmless_stays_possible(place, capsys):
     write(
         place,
         "experiment/mine.yaml",
-        "# @package _global_\nhome: ${oc.env:HOME}\nfirst: ${calib.name}\nsecond: ${.first}-${now:%Y}\nlimit: ${batch_size}\n"
+        "# @package _global_\nhome: ${oc.env:HOME}\nfirst: ${calib.name}\nsecond: ${.first}-${now:%Y}\n"
+        "limit: ${batch_size}\n"
         "hydra:\n  launcher: {n_jobs: 1}\n  job: {env_set: {OMP_NUM_THREADS: '1'}}\n"
         "  callbacks: {x: {_target_: hydra.experimental.callbacks.LogJobReturnCallback}}\n"
         "defaults: [{override /hydra/launcher: joblib}, {override /hydra/job_logging: default}]\n",
