@@ -47,7 +47,7 @@ class Side:
             if cell in self.checksums and hashlib.sha256(content).hexdigest() != self.checksums[cell]:
                 raise ValueError("its checksum is not the one in the record")
             table = pd.read_csv(io.BytesIO(content), converters=dict.fromkeys(TEXTS, unguarded), low_memory=False)
-            for name in table.select_dtypes(exclude="number").columns.difference(TEXTS):
+            for name in table.select_dtypes(exclude="number").columns.difference(list(TEXTS)):
                 table[name] = table[name].map(lambda value: unguarded(value) if isinstance(value, str) else value)
             if not len(table) or table["sample"].duplicated().any():
                 raise ValueError("a sample occurs twice, or there is none")
