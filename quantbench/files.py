@@ -19,7 +19,7 @@ class Unwritable(UserError):
 
 def unwritable(path: Path, error: OSError) -> Unwritable:
     """What to say of a file that the system refuses to write."""
-    return Unwritable(f"{path}: cannot be written ({error.strerror}); free some space or choose another results_dir")
+    return Unwritable(f"{path}: cannot be written ({error.strerror}); free some space or choose another folder")
 
 
 def write_files(*files: tuple[Path, bytes]) -> None:

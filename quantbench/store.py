@@ -68,9 +68,8 @@ def check_writable(results: Path) -> None:
         with tempfile.TemporaryFile(dir=results / "cells"):
             pass
     except OSError as error:
-        raise Unwritable(
-            f"results_dir={results}: cannot write there ({error.strerror}); choose another results_dir"
-        ) from error
+        advice = "free some space or choose another results_dir"
+        raise Unwritable(f"results_dir={results}: cannot write there ({error.strerror}); {advice}") from error
 
 
 def write_record(results: Path, record: Record) -> None:
