@@ -41,7 +41,7 @@ class Side:
             if path.stat().st_size > LARGEST_SAMPLES:
                 raise ValueError("it is larger than any that quantbench writes")
             table = pd.read_csv(path, converters=dict.fromkeys(TEXTS, unguarded), low_memory=False)
-            for name in table.select_dtypes(exclude="number").columns.difference(TEXTS):
+            for name in table.select_dtypes(exclude="number").columns.difference(list(TEXTS)):
                 table[name] = table[name].map(lambda value: unguarded(value) if isinstance(value, str) else value)
             if not len(table) or table["sample"].duplicated().any():
                 raise ValueError("a sample occurs twice, or there is none")
