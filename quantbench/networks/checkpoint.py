@@ -145,7 +145,8 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
 
 def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
     """Raises UserError if a weight is NaN or infinite: a network with such a weight has no answer to measure."""
-    broken = [key for key, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    held = {key: tensor for key, tensor in state.items() if tensor.is_floating_point() and not tensor.is_meta}
+    broken = [key for key, tensor in held.items() if not tensor.isfinite().all()]
     if broken:
         raise UserError(f"{path} holds NaN or infinity in {len(broken)} tensors, first in {broken[0]}: get it anew")
 
