@@ -24,6 +24,7 @@ GRANULARITIES = ("per_channel", "per_tensor")
 MAPPINGS = ("scale", "affine")
 # Options that came after the first records, which did not have them: where they are off, the hash does not know them.
 _LATER_OPTIONS = {"residual_adds": False, "gelu_bound": None}
+MOST_THREADS = 1024  # more than any machine has; the system ends a program that asks for too many
 DEVICES = ("auto", "cpu", "cuda")
 METHODS = ("ptq",)
 BACKENDS = ("simulate",)
@@ -105,7 +106,7 @@ def cell_from_config(config: Mapping[str, Any], cuda_available: bool) -> Cell:
     _boolean(config, "force")
     _choice(config, "retry", (None, "failed"))
     if config["threads"] is not None:
-        _integer(config, "threads", 1, None)
+        _integer(config, "threads", 1, MOST_THREADS)
     return Cell(
         suite=str(config["suite"]["name"]),
         model=_model(config["model"]),

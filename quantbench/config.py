@@ -181,7 +181,12 @@ def _parse_overrides(texts: Sequence[str]) -> list[Override]:
         try:
             parsed += parser.parse_overrides([text])
         except HydraException as error:
-            raise UserError(f"cannot read the override {text}: write key=value") from error
+            why = (
+                "write key=value, and a value with signs such as = in quotes: \"key='a=b'\""
+                if text.isprintable()
+                else "the locale cannot spell it; set PYTHONUTF8=1"
+            )
+            raise UserError(f"cannot read the override {text}: {why}") from error
     if any(override.key_or_group == "hydra.searchpath" for override in parsed):
         raise UserError(SEARCHPATH)
     return parsed

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PIPE_WIDTH = 100_000
-NARROWEST = 16  # columns that a column of text is folded to
+NARROWEST = 16  # columns that a column of text is folded to; the first, which holds names, to more
+NARROWEST_NAMES = 40
 
 
 def is_terminal() -> bool:
@@ -108,10 +109,10 @@ def _folded(line: str, columns: int) -> Iterator[str]:
 def _least_width(result: Table) -> int:
     """The columns that a table needs for whole numbers and text that can be read."""
     widths = []
-    for column in result.columns:
+    for number, column in enumerate(result.columns):
         longest = max((len(line) for text in _texts(column) for line in text.split("\n")), default=0)
         longest = max(longest, len(str(column.header)))
-        widths.append(longest if column.no_wrap else min(longest, NARROWEST))
+        widths.append(longest if column.no_wrap else min(longest, NARROWEST if number else NARROWEST_NAMES))
     return sum(widths) + 2 * (len(widths) - 1)
 
 

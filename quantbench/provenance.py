@@ -34,7 +34,7 @@ def git_revision() -> str | None:
     git = ["git", "-C", str(root)]
     try:
         described = subprocess.run(
-            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, encoding="utf-8", check=True
         )
         changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":!results"], check=False)
     except (OSError, subprocess.CalledProcessError):
@@ -47,7 +47,7 @@ def reset_peak_memory(device: str = "cpu") -> None:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_memory_mb(device: str = "cpu") -> float:
@@ -55,7 +55,7 @@ def peak_memory_mb(device: str = "cpu") -> float:
     if device == "cuda":
         return float(torch.cuda.max_memory_allocated()) / 2**20
     with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
     unit = 1 if sys.platform == "darwin" else 1024

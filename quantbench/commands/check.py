@@ -43,6 +43,10 @@ class Parser(argparse.ArgumentParser):
         """Raises UserError."""
         raise UserError(message)
 
+    def print_help(self, file: object = None) -> None:
+        """Prints no line that is longer than the terminal is wide."""
+        folded(self.format_help().rstrip())
+
 
 def main(arguments: list[str]) -> int:
     """Prints the verdict, writes it to the files asked for, and returns its exit code."""

@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> int:
     """Prints the groups and their choices; a * marks the default."""
     parser = Parser("quantbench list", description="List what can be chosen; a * marks the default.")
     parser.add_argument("group", nargs="?", help="only this group, such as model")
-    parser.add_argument("--config-dir", "-cd", type=Path, help="a folder with groups of your own")
+    parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="a folder with groups of your own")
     options = parser.parse_args(arguments)
     folders = [conf_folder()]
     if options.config_dir is not None:

@@ -81,7 +81,8 @@ def _results_dir(overrides: list[str], value: object) -> Path:
     """The one folder that all jobs of this call write to."""
     if not isinstance(value, str) or not value:
         raise UserError(f"results_dir={value}: must be the name of a folder")
-    if any(text.startswith("results_dir=") and ("," in text or "${" in text) for text in overrides):
+    given = [text.partition("=")[2] for text in overrides if text.startswith("results_dir=")]
+    if any("${" in text or ("," in text and text[0] not in "'\"") for text in given):
         raise UserError("results_dir must be the same for all jobs of a sweep: run the sweeps one by one")
     return Path(value)
 
