@@ -58,10 +58,10 @@ gate: $(STAMP)  ## measure a part of the desk suite again and check it against r
 bench: $(STAMP)  ## measure speed and memory as ratios, side by side in one run
 	$(BIN)/python scripts/bench.py
 
-docs: $(STAMP)  ## write docs/overrides.md from conf/, and the figures of README and docs/gate.md from results/
+docs: $(STAMP)  ## write docs/overrides.md from conf/, and the figures of README and docs/ from results/
 	$(BIN)/python scripts/override_table.py
 	$(BIN)/python scripts/readme_tables.py
-	$(BIN)/python scripts/gate_tables.py
+	$(BIN)/python scripts/result_tables.py
 
 clean:  ## remove .venv, caches and built packages
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

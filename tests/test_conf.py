@@ -160,7 +160,7 @@ def test_nearest():
     assert nearest("x", []) == "there are none"
 
 
-@pytest.mark.parametrize("script", ["override_table.py", "readme_tables.py", "gate_tables.py"])
+@pytest.mark.parametrize("script", ["override_table.py", "readme_tables.py", "result_tables.py"])
 def test_what_the_documents_take_from_elsewhere_is_current(monkeypatch, script):
     monkeypatch.setattr(sys, "argv", [script, "--check"])
     with pytest.raises(SystemExit) as leave:
