@@ -164,7 +164,7 @@ def _nemo(path: Path, stages: Sequence[Stage], letters: str) -> dict[str, Tensor
             content = files[_CONFIG].read()
             check_text(content, path)
             config = yaml.safe_load(content)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+        except (UserError, yaml.YAMLError, ValueError, RecursionError) as error:
             raise UserError(f"{path} is damaged ({_CONFIG} is no YAML); get it anew") from error
         difference = next(_differences(config, stages, letters), None)
         if difference:

@@ -29,6 +29,7 @@ from quantbench.networks.whisper_checkpoint import FILE, WhisperFile
 
 _NAMED = 3  # keys that a message names before it only counts
 _MOST_ELEMENTS = 4  # weights a byte of its files
+_ANY_ELEMENTS = 1_000_000
 _MOST_LAYERS = 1000
 
 
@@ -131,7 +132,7 @@ def _refuse_hostile(builder: Any, opened: Opened) -> None:
     except Exception:  # what cannot be built says so when it is built
         return
     size = sum(file.stat().st_size for file in files)
-    if elements > _MOST_ELEMENTS * size:
+    if elements > _MOST_ELEMENTS * size + _ANY_ELEMENTS:
         raise UserError(
             f"{opened.folder}: its config.json asks for {elements:,} weights, but its files have {size:,} bytes: "
             "they do not belong together"

@@ -196,7 +196,7 @@ def test_archives_of_nemo_that_unpack_without_an_end(folder):
     config = LAUGHS.encode() + b"\nencoder: {jasper: *a39}\ndecoder: {vocabulary: *a39}\n"
     info, _ = member("model_config.yaml", len(config))
     nemo(path, (info, config), member("model_weights.ckpt", 10), packed=False)
-    assert "too much for a configuration" in refused_nemo(path)
+    assert "is damaged (model_config.yaml is no YAML)" in refused_nemo(path)
 
 
 def test_a_device_in_an_archive_of_nemo_is_passed_over(folder):
