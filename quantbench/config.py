@@ -16,21 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from quantbench.errors import Mismatch, UserError
 from quantbench.keys import choices_of, keys_elsewhere, known_keys, lacking, lines_of
+from quantbench.launchers import refuse_missing_launcher
 from quantbench.override import spelled
-from quantbench.packages import version_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
 CONFIG_NAME = "config"
-
-# hydra/launcher -> (its package, our extra that installs it)
-LAUNCHERS = {
-    "joblib": ("hydra-joblib-launcher", "joblib"),
-    "submitit_slurm": ("hydra-submitit-launcher", "slurm"),
-    "ray": ("hydra-ray-launcher", "ray"),
-}
 
 
 def conf_folder() -> Path:
@@ -111,7 +104,7 @@ def compose_checked(arguments: argparse.Namespace) -> Composed:
             mismatch = error
             config, variant = _first_possible(name, _present(name, overrides))
         _refuse_new_roots(name, variant)
-        _refuse_missing_launcher(config.hydra.runtime.choices["hydra/launcher"])
+        refuse_missing_launcher(config.hydra.runtime.choices["hydra/launcher"])
         multirun = bool(arguments.multirun) or config.hydra.mode == RunMode.MULTIRUN
         only_shown = bool(arguments.cfg or arguments.info)
         swept = next((override.input_line for override in overrides if override.is_sweep_override()), None)
@@ -150,13 +143,6 @@ def _for_jobs_only(name: str, texts: Sequence[str]) -> list[str]:
             text = f"{override.get_key_element()}=choice({override.get_value_element_as_str()})"
         handed_over.append(text)
     return handed_over
-
-
-def _refuse_missing_launcher(name: str) -> None:
-    """Refuses a launcher whose package is missing: our file of it can be composed all the same."""
-    package, extra = LAUNCHERS.get(name, ("", ""))
-    if package and version_of(package) is None:
-        raise UserError(f"hydra/launcher={name} needs {package}: pip install 'quantbench[{extra}]'")
 
 
 def file_sweep(config: DictConfig) -> dict[str, str]:

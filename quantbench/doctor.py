@@ -14,8 +14,8 @@ from pathlib import Path
 
 from quantbench import console, health
 from quantbench.commands.check import Parser
-from quantbench.config import LAUNCHERS
 from quantbench.errors import UserError
+from quantbench.launchers import LAUNCHERS
 from quantbench.packages import PACKAGES, version_of
 from quantbench.processor import FEATURES, cores, cpu_flags, cpu_name, isa
 from quantbench.version import VERSION

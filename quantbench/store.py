@@ -210,7 +210,7 @@ def read_run(results: Path, run: str) -> list[dict[str, Any]]:
     """What a run noted, in order; nothing where it noted nothing. A line that a full disk cut off is left out."""
     path = results / "runs" / f"{run}.jsonl"
     entries = []
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         with suppress(ValueError, RecursionError):
             entries.append(json.loads(line))
     return [entry for entry in entries if isinstance(entry, dict) and _is_entry(entry)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quantbench import cli, config
+from quantbench import cli, launchers
 from quantbench.config import conf_folder
 from quantbench.errors import Halt, halt_message
 
@@ -152,9 +152,9 @@ def test_our_file_has_all_keys_of_the_plugin(launcher, plugin):
 
 @pytest.mark.parametrize("launcher", PLUGINS)
 def test_a_launcher_that_is_not_installed_is_one_line(tmp_path, monkeypatch, capsys, launcher):
-    package, extra = config.LAUNCHERS[launcher]
+    package, extra = launchers.LAUNCHERS[launcher]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(config, "version_of", lambda name: None)
+    monkeypatch.setattr(launchers, "version_of", lambda name: None)
     assert cli.main(["run", "-m", f"hydra/launcher={launcher}", "calib=max,mse"]) == 2
     expected = f"hydra/launcher={launcher} needs {package}: pip install 'quantbench[{extra}]'"
     assert capsys.readouterr().err == f"quantbench: {expected}\n"
