@@ -50,7 +50,7 @@ def check_config(config: DictConfig) -> None:
 
     written = OmegaConf.to_container(config, resolve=False)
     assert isinstance(written, dict)
-    check_interpolations(written)
+    check_interpolations(config)
     hydra = written["hydra"]
     if hydra.get("searchpath"):
         from quantbench.config_files import SEARCHPATH

@@ -232,6 +232,9 @@ def test_options_of_hydra_that_go_around_the_check(place, capsys, option):
 
 LAUGHS = "\n".join(["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40)])
 CHAIN = "\n".join(["b0: ''"] + [f"b{i}: ${{calib.b{i - 1}}}${{calib.b{i - 1}}}" for i in range(1, 40)])
+WIDE = "\n".join(
+    [f"b0: [{'1, ' * 1000}1]"] + [f"b{i}: ['${{calib.b{i - 1}}}', '${{calib.b{i - 1}}}']" for i in range(1, 7)]
+)
 LONG = "\n".join(["c0: ''"] + [f"c{i}: ${{calib.c{i - 1}}}" for i in range(1, 1500)])
 
 
@@ -255,15 +258,15 @@ LONG = "\n".join(["c0: ''"] + [f"c{i}: ${{calib.c{i - 1}}}" for i in range(1, 15
         ("name: max\nname: mse", "duplicate key"),
         ("name: max\n---\nname: mse", "expected a single document"),
         ("name: [", "no YAML"),
-        ("name: max\nx: ${calib.x}", "calib.x: its interpolation comes back to itself"),
-        ("name: max\nx: ${calib.y}\ny: a${.x}", "its interpolation comes back to itself"),
-        ("name: max\nx: ${calib}", "its interpolation comes back to itself"),
-        ("name: max\nx: ${nothing.there}", "calib.x=${nothing.there}: there is no key nothing.there"),
-        ("name: max\nx: ${oc.decode:'${calib.name}'}", "no resolver oc.decode"),
-        ("name: max\nx: ${calib.${calib.name}}", "must name its key plainly"),
-        ("name: max\nx: ${nothing:1}", "no resolver nothing"),
-        ("name: max\n" + CHAIN, "its interpolations come to more than"),
-        ("name: max\n" + LONG, "interpolations"),
+        ("name: max\nx: ${calib.x}", "Recursive interpolation detected"),
+        ("name: max\nx: ${calib.y}\ny: a${.x}", "Recursive interpolation detected"),
+        ("name: max\nx: ${calib}", "Interpolation to parent node detected"),
+        ("name: max\nx: ${nothing.there}", "Interpolation key 'nothing.there' not found"),
+        ("name: max\nx: ${nothing:1}", "Unsupported interpolation type nothing"),
+        ("name: max\nx: '${'", "no viable alternative at input '${'"),
+        ("name: max\n" + CHAIN, "interpolations: at most 12 in a configuration"),
+        ("name: max\n" + WIDE, "calib.b0: calib=max has no parameter"),
+        ("name: max\n" + LONG, "interpolations: at most 12 in a configuration"),
     ],
 )
 def test_a_file_that_is_no_configuration(place, capsys, text, said):
