@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-# For example: make test PYTEST="-n 2 -k histogram"
+# For example: make test PYTEST="-n 0 -k histogram"
 PYTEST ?=
+# A worker a core, of one thread each.
+TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 # For example: make reproduce-tables SUITE=paper RESULTS=mine SWEEP_OPTIONS="task.path=/data/imagenet"
 SUITE ?= desk
 RESULTS ?= results/$(SUITE)
@@ -36,13 +38,13 @@ format: $(STAMP)  ## format the code and repair what ruff can
 	$(BIN)/ruff format .
 
 test: $(STAMP)  ## run the tests, without the slow ones
-	$(BIN)/python -m pytest $(PYTEST)
+	$(TESTS) $(PYTEST)
 
 test-slow: $(STAMP)  ## run the slow tests only
-	$(BIN)/python -m pytest -m slow $(PYTEST)
+	$(TESTS) -m slow $(PYTEST)
 
 test-all: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest -m "slow or not slow" $(PYTEST)
+	$(TESTS) -m "slow or not slow" $(PYTEST)
 
 # Table 4's cells are among those of table 3. A cell that failed keeps no other from being measured and reported.
 reproduce-tables: $(STAMP)  ## run the desk suite and draw the tables, figures and page (about 15 minutes)

@@ -46,6 +46,7 @@ def figures(results: str) -> pd.DataFrame:
     return pd.read_csv(f"{results}/results.csv").set_index("cell").sort_index().drop(columns=TIMES)
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_changes_no_figure(folder):
     command = [sys.executable, "-c", WRONG, *CELLS, "results_dir=wrong"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,9 @@ def test_samples_without_the_guard_are_the_same_outputs(tmp_path, capsys):
     for name in ("old", "new"):
         store.write_record(tmp_path / name, Record(row, {}, frame))
     frame.to_csv(store.samples_path(tmp_path / "old", row.cell), index=False)
+    record = store.record_path(tmp_path / "old", row.cell)
+    known = {key: value for key, value in json.loads(record.read_text()).items() if key in ("schema", "row")}
+    record.write_text(json.dumps(known))  # without checksums
     new = store.samples_path(tmp_path / "new", row.cell).read_text()
     assert "'-a,'-1" in new and store.samples_path(tmp_path / "old", row.cell).read_text() != new
     assert cli.main(["check", str(tmp_path / "new"), "--baseline", str(tmp_path / "old")]) == 0

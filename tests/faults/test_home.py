@@ -25,7 +25,7 @@ COMMANDS = {
     "report": (("report", "results_dir=quantbench-results"), 2),
     "hub": (("run", "model=hf", "model.name=nobody/nothing", "model.weights=random"), 2),
 }
-QUICK = ("asset", "plot")
+QUICK = ("asset",)
 FOLDERS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "QUANTBENCH_CACHE", "MPLCONFIGDIR", "HF_HOME", "TORCH_HOME")
 
 

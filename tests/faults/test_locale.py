@@ -45,6 +45,7 @@ def test_an_override_that_the_locale_cannot_spell_is_refused(folder):
     assert done.stderr.endswith(b": the locale cannot spell it; set PYTHONUTF8=1\n") and done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_without_streams_and_asserts_in_a_folder_of_odd_bytes(folder):
     odd = os.fsencode(folder) + b"/a b=c,d \xff \xc3\xbc"
     os.mkdir(odd)
@@ -93,7 +94,10 @@ def test_a_results_folder_with_a_comma_takes_a_sweep(run, folder):
             "results_dir=a=b",
             "cannot read the override results_dir=a=b: write key=value, and a value with signs such as",
         ),
-        ("results_dir=file", "results_dir=file: cannot write there (Not a directory); choose another results_dir"),
+        (
+            "results_dir=file",
+            "results_dir=file: cannot write there (Not a directory); free some space or choose another results_dir",
+        ),
         ("threads=0", "threads=0: must be an integer from 1 to 1024"),
         ("threads=99999999999", "threads=99999999999: must be an integer from 1 to 1024"),
         ("seed=99999999999999999999", "seed=99999999999999999999: must be an integer from 0 to 2147483647"),

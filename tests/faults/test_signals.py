@@ -65,7 +65,7 @@ def test_a_signal_ends_the_command_as_ctrl_c_does(folder, monkeypatch, capsys, n
 
 
 def test_a_second_signal_ends_the_summary_too(folder, monkeypatch, capsys):
-    def again(*_):
+    def again(*_, **__):
         raise Ended(signal.SIGTERM)
 
     command = faulty.install(folder, monkeypatch)
@@ -85,6 +85,7 @@ def test_what_nohup_ignores_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_real_sweep(folder):
     process = start(folder, "run", *SWEEP)
     wait_for_records(folder)
