@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from quantbench.errors import UserError
-from quantbench.signals import as_interrupts, exit_code
+from quantbench.signals import as_interrupts, exit_code, interruption
 from quantbench.version import VERSION
 
 # name -> (module with main(arguments) -> exit code, one line for --help)
@@ -46,21 +46,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader went away, as in `quantbench list | head -1`; Python would complain once more at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt as error:
-        return _say("interrupted", exit_code(error))
-    except UserError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if stopped := interruption(error):
+            return _say("interrupted", exit_code(stopped))
         if debug:
             raise
-        return _say(str(error), 2)
-    except Exception as error:
-        if debug:
-            raise
-        from quantbench.config import one_line
-        from quantbench.files import is_full
+        return _failed(error)
 
-        if is_full(error):
-            return _say(f"the output cannot be written ({one_line(error)}); free some space", 2)
-        return _say(f"{type(error).__name__}: {one_line(error)} (--debug shows where)", 1)
+
+def _failed(error: BaseException) -> int:
+    if isinstance(error, UserError):
+        return _say(str(error), 2)
+    from quantbench.config import one_line
+    from quantbench.files import is_full
+
+    if is_full(error):
+        return _say(f"the output cannot be written ({one_line(error)}); free some space", 2)
+    return _say(f"{type(error).__name__}: {one_line(error)} (--debug shows where)", 1)
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -46,6 +46,7 @@ from quantbench.reference import (
 )
 from quantbench.scores import beside, judge, scores
 from quantbench.shortage import ADVICE, OutOfMemory, ran_out
+from quantbench.signals import interruption
 from quantbench.sweep import note, recorded, row_of, say_progress
 
 
@@ -116,6 +117,8 @@ def measure(cell: Cell, command: str = "") -> Record:
     except (UserError, QuantizationError) as error:
         return Record(replace(row, status="failed", error=in_one_line(error)), details)
     except Exception as error:
+        if stopped := interruption(error):
+            raise stopped from error
         if ran_out(error):
             return Record(
                 replace(row, status="failed", error=f"out of memory ({in_one_line(error)}): {ADVICE}"), details

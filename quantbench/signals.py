@@ -25,6 +25,14 @@ def exit_code(error: KeyboardInterrupt) -> int:
     return error.code if isinstance(error, Ended) else 130
 
 
+def interruption(error: BaseException) -> KeyboardInterrupt | None:
+    """The interruption behind an error: a library that is interrupted while it cleans up may raise one of its own."""
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, KeyboardInterrupt):
+        behind = behind.__cause__ or behind.__context__
+    return behind
+
+
 @contextmanager
 def as_interrupts() -> Iterator[None]:
     """While this is open, such a signal raises Ended; one that is ignored, as nohup does with SIGHUP, stays so."""

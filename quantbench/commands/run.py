@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from quantbench.config import CONFIG_NAME, compose_checked, conf_folder, one_line, parse_arguments
 from quantbench.console import folded, tell
 from quantbench.errors import Halt, UserError, halt_message
-from quantbench.signals import exit_code
+from quantbench.signals import exit_code, interruption
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -64,14 +64,13 @@ def main(arguments: list[str]) -> int:
         options = [argument for argument in arguments if argument not in request.overrides]
         overrides = [*composed.overrides, f"++hydra.job.env_set.QUANTBENCH_RUN={run}"]
         code = _hand_over([*options, *overrides], run_job)
-    except KeyboardInterrupt as error:
-        tell("interrupted: finished cells are kept; run the same command again to go on")
-        with suppress(Unwritable):
-            print_summary(results_dir, run, broken_off=True)
-        return exit_code(error)
-    except Exception:
+    except (Exception, KeyboardInterrupt) as error:
+        if stopped := interruption(error):
+            tell("interrupted: finished cells are kept; run the same command again to go on")
         with suppress(Unwritable):  # which is then what is raised already
             print_summary(results_dir, run, broken_off=True)
+        if stopped:
+            return exit_code(stopped)
         raise
     summary: int = print_summary(results_dir, run)
     return max(code, summary)

@@ -64,6 +64,21 @@ def test_a_signal_ends_the_command_as_ctrl_c_does(folder, monkeypatch, capsys, n
     assert finished(folder) == 2
 
 
+def test_ctrl_c_in_a_library_that_then_stumbles_over_its_own_cleaning_up(folder, monkeypatch, capsys):
+    """As OmegaConf does, rarely, between two cells: the interruption is behind an error of its own."""
+
+    def before(*_):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise AttributeError("'NoneType' object has no attribute '_invalidate_flags_cache'")
+
+    command = faulty.install(folder, monkeypatch)
+    monkeypatch.setattr(faulty.Settings, "before", staticmethod(before))
+    assert cli.main([*command]) == 130
+    assert "interrupted: finished cells are kept" in capsys.readouterr().err and finished(folder) == 0
+
+
 def test_a_second_signal_ends_the_summary_too(folder, monkeypatch, capsys):
     def again(*_, **__):
         raise Ended(signal.SIGTERM)
