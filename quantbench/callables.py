@@ -28,13 +28,14 @@ STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 LOG_FILE = "${hydra.runtime.output_dir}/${hydra.job.name}.log"
 ENVIRONMENT = (
     *("QUANTBENCH_RUN", "QUANTBENCH_CACHE", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
-    *("CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM"),
+    *("CUDA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM", "NUMEXPR_NUM_THREADS", "TMPDIR", "XDG_CACHE_HOME"),
+    *("HF_HOME", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"),
 )
 """What hydra.job.env_set may set. Others, such as LD_PRELOAD, PATH or PIP_INDEX_URL, make programs run code."""
 
 _INSTANTIATED, _LOGGING = ("launcher", "sweeper", "callbacks"), ("job_logging", "hydra_logging")
 _WHOLE = re.compile(r"\$\{[^${}]*\}")
-_PLAIN = re.compile(r"\$\{([\w.]+)\}")
+_PLAIN = re.compile(r"\$\{(\w+(?:\.\w+)*)\}")
 _ENV = re.compile(r"\$\{oc\.env:[^${}]*\}")
 _DEEPEST = 20
 
@@ -140,5 +141,7 @@ def _as_written(root: Mapping[Any, Any], node: Any, path: Path, depth: int = 0) 
             raise UserError(f"{'.'.join(place)}={value}: an interpolation must be plain here, such as ${{key}}")
         found: Any = root
         for word in plain[1].split("."):
-            found = found.get(word) if isinstance(found, Mapping) else None
+            if not isinstance(found, Mapping) or word not in found:
+                raise UserError(f"{'.'.join(place)}={value}: there is no such key, written as a mapping")
+            found = found[word]
         yield from _as_written(root, found, place, depth + 1)

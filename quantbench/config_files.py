@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
@@ -16,8 +16,11 @@ from quantbench.yaml_bounds import check_yaml
 SEARCHPATH = "hydra.searchpath could import any package: put the files into one folder and give it as --config-dir"
 
 
-class CheckedFiles(FileConfigSource):
-    """Hydra's files, each checked before it is read. Those that come with quantbench need no check."""
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Hydra's files, each checked before it is read. Those that come with quantbench need no check.
+
+    A worker that is given this in Hydra's place takes it for Hydra's own by its name, which therefore must be that.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         """As Hydra does. Raises UserError."""
@@ -31,6 +34,6 @@ class CheckedFiles(FileConfigSource):
 
 
 def check_files() -> None:
-    """Make Hydra read files as CheckedFiles, in this process."""
+    """Make Hydra read files as FileConfigSource, in this process."""
     Plugins.instance()  # registers Hydra's own, and keeps what is there
-    SourcesRegistry.instance().types[CheckedFiles.scheme()] = CheckedFiles
+    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource

@@ -131,8 +131,12 @@ def _assets() -> Iterable[tuple[str, str]]:
         return
     for name in ASSETS:
         state = status(name)
-        advice = f"quantbench assets fetch {'--force ' if state == 'corrupt' else ''}{name}"
-        yield name, state if state == "present" else f"{state} ({advice})"
+        said = {
+            "present": "present",
+            "missing": f"missing (quantbench assets fetch {name})",
+            "corrupt": f"BROKEN: corrupt (quantbench assets fetch --force {name})",
+        }
+        yield name, said[state]
 
 
 def _programs() -> Iterable[tuple[str, str]]:

@@ -46,7 +46,7 @@ def memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cg
         return "unknown"
     try:
         limit = int((group / "memory.max").read_text(encoding="ascii"))
-        used = int((group / "memory.current").read_text(encoding="ascii"))
+        used = int((group / "memory.current").read_text(encoding="ascii")) - _reclaimable(group)
         total, free = min(total, limit), min(free, max(0, limit - used))
     except (OSError, ValueError):  # no container, or no limit: the word is max
         pass
@@ -54,6 +54,15 @@ def memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cg
     if free < LEAST_MEMORY:
         return f"BROKEN: {said}: end other programs, or take a larger machine"
     return f"WARNING: {said}: a batch that does not fit is halved" if free < LOW_MEMORY else said
+
+
+def _reclaimable(group: Path) -> int:
+    """Bytes that a container's files take in memory and that programs get as soon as they ask."""
+    try:
+        words = (group / "memory.stat").read_text(encoding="ascii").split()
+        return int(words[words.index("inactive_file") + 1])
+    except (OSError, ValueError):
+        return 0
 
 
 def threads(used: int, cores: int) -> str:
@@ -101,7 +110,7 @@ def results(folder: Path) -> Iterator[tuple[str, str]]:
     if left := sum(1 for _ in folder.rglob(".*.partial")):
         yield (
             "left-over files",
-            f"{left} (.*.partial): of a run that goes on, or was killed; cleared after a day",
+            f"{left} (.*.partial): of a run that goes on, or was killed: the next run clears those",
         )
     yield "clock", clock(folder)
 

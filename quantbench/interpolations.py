@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 MOST = 12  # twice six: each pair can double what the one before comes to
+MOST_HYDRA = 40  # in Hydra's part, which has some eight of its own and no lists of values
 
 
 def check_interpolations(config: DictConfig) -> None:
-    """Raises UserError if a configuration, Hydra's own part left out, has too many interpolations or one without end.
+    """Raises UserError if a configuration has too many interpolations or, outside of Hydra's part, one without end.
 
     Those of what Hydra knows only once a job begins are not resolved.
     """
@@ -26,8 +27,9 @@ def check_interpolations(config: DictConfig) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    if (count := _count(OmegaConf.to_container(ours, resolve=False))) > MOST:
-        raise UserError(f"{count} interpolations: at most {MOST} in a configuration; write out the values")
+    for part, where, most in ((ours, "in a configuration", MOST), (config.hydra, "below hydra", MOST_HYDRA)):
+        if (count := _count(OmegaConf.to_container(part, resolve=False))) > most:
+            raise UserError(f"{count} interpolations: at most {most} {where}; write out the values")
     try:
         OmegaConf.to_container(ours, resolve=True)
     except RecursionError:

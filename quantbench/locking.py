@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+TRIES = 1000  # a file may be removed or replaced while it is waited for
+
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
@@ -22,7 +24,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
         yield False
         return
     how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
-    while True:
+    for _ in range(TRIES):
         with path.open("ab") as handle:
             try:
                 fcntl.flock(handle, how)
@@ -33,6 +35,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
                 continue
             yield mine
             return
+    yield False  # a file system on which no file is ever the one that was opened
 
 
 def _lies_at(handle: IO[bytes], path: Path) -> bool:

@@ -114,11 +114,11 @@ def measure(cell: Cell, command: str = "") -> Record:
         return Record(replace(row, status="unsupported", error=f"{row.model} is not built yet"), details)
     try:
         record = _measure_fitting(cell, row)
-    except (UserError, QuantizationError) as error:
-        return Record(replace(row, status="failed", error=in_one_line(error)), details)
     except Exception as error:
         if stopped := interruption(error):
             raise stopped from error
+        if isinstance(error, UserError | QuantizationError):
+            return Record(replace(row, status="failed", error=in_one_line(error)), details)
         if ran_out(error):
             return Record(
                 replace(row, status="failed", error=f"out of memory ({in_one_line(error)}): {ADVICE}"), details

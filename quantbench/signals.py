@@ -10,6 +10,8 @@ from types import FrameType
 
 NAMES = ("SIGTERM", "SIGHUP")  # not every system has both
 
+_ended: list[KeyboardInterrupt] = []  # by the signal that came, if one did
+
 
 class Ended(KeyboardInterrupt):
     """The program was told to end. `code` is its exit code by custom: 128 and the number of the signal."""
@@ -26,11 +28,16 @@ def exit_code(error: KeyboardInterrupt) -> int:
 
 
 def interruption(error: BaseException) -> KeyboardInterrupt | None:
-    """The interruption behind an error: a library that is interrupted while it cleans up may raise one of its own."""
-    behind: BaseException | None = error
-    while behind is not None and not isinstance(behind, KeyboardInterrupt):
-        behind = behind.__cause__ or behind.__context__
-    return behind
+    """The interruption behind an error: a library that is interrupted while it cleans up may raise one of its own.
+
+    That of a pool of workers does not even say what it comes from.
+    """
+    seen: list[BaseException] = [error]
+    for one in seen:  # which grows meanwhile
+        if isinstance(one, KeyboardInterrupt):
+            return one
+        seen += [more for more in (one.__cause__, one.__context__) if more is not None and more not in seen]
+    return _ended[0] if _ended else None
 
 
 @contextmanager
@@ -41,6 +48,7 @@ def as_interrupts() -> Iterator[None]:
         return
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    _ended.clear()
     for number in taken:
         signal.signal(number, _end)
     try:
@@ -51,4 +59,5 @@ def as_interrupts() -> Iterator[None]:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    raise Ended(number)
+    _ended[:] = [Ended(number)]
+    raise _ended[0]

@@ -110,12 +110,20 @@ def read_row(results: Path, cell: str) -> Row | None:
     """The row of a finished cell; None where there is no record of this schema.
 
     Raises:
-        UserError: the record is damaged.
+        UserError: the record is damaged, or its samples are not those that it was made with, as after a run with
+            `force` that was killed between the two.
     """
     try:
-        return _read_record(record_path(results, cell))[0]
+        row, details = _read_record(record_path(results, cell))
     except (FileNotFoundError, _OtherSchema):
         return None
+    path = samples_path(results, cell)
+    try:
+        if SAMPLES in details and hashlib.sha256(path.read_bytes()).hexdigest() != details[SAMPLES]:
+            raise UserError(f"{path}: not the scores that the record was made with; run the cell again")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); run the cell again") from error
+    return row
 
 
 def read_rows(results: Path) -> tuple[list[Row], list[str]]:

@@ -55,7 +55,7 @@ def test_isa_needs_no_torch():
 
 def test_doctor_says_what_is_here_and_what_is_reachable(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(doctor, "PROBES", {"model hub": lambda: "no (refused)"})
-    assert cli.main(["doctor"]) == 0
+    assert cli.main(["doctor"]) == 1  # for the damaged asset, which no run takes
     found = dict(line.strip().split("  ", 1) for line in capsys.readouterr().out.splitlines() if line[:2] == "  ")
     found = {name: value.strip() for name, value in found.items()}
     assert found["torch + torchvision"] == "match"
@@ -63,7 +63,7 @@ def test_doctor_says_what_is_here_and_what_is_reachable(monkeypatch, capsys, tmp
     assert (found["folder"], found["writable"]) == (str(tmp_path / "cache"), "yes")
     assert found["photos"] == "present"
     assert found["weights"] == "missing (quantbench assets fetch weights)"
-    assert found["labels"] == "corrupt (quantbench assets fetch --force labels)"
+    assert found["labels"] == "BROKEN: corrupt (quantbench assets fetch --force labels)"
     assert found["model hub"] == "no (refused)"
 
 

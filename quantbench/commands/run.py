@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 import time
@@ -18,6 +19,8 @@ from quantbench.signals import exit_code, interruption
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")  # one value
 
 HELP = """usage: quantbench run [-m] [--config-dir FOLDER] [OVERRIDE ...]
 
@@ -81,7 +84,7 @@ def _results_dir(overrides: list[str], value: object) -> Path:
     if not isinstance(value, str) or not value:
         raise UserError(f"results_dir={value}: must be the name of a folder")
     given = [text.partition("=")[2] for text in overrides if text.startswith("results_dir=")]
-    if any("${" in text or ("," in text and text[0] not in "'\"") for text in given):
+    if any("${" in text or ("," in text and not QUOTED.fullmatch(text)) for text in given):
         raise UserError("results_dir must be the same for all jobs of a sweep: run the sweeps one by one")
     return Path(value)
 

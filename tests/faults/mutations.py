@@ -17,7 +17,10 @@ quick = settings(
     deadline=20_000,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-large = settings(quick, max_examples=int(os.environ.get("QUANTBENCH_FUZZ_EXAMPLES", "2000")), derandomize=False)
+ASKED = os.environ.get("QUANTBENCH_FUZZ_EXAMPLES")
+MANY = int(ASKED or "300")
+large = settings(quick, max_examples=MANY, derandomize=ASKED is None)
+composing = settings(large, max_examples=max(1, MANY // 5))  # each example composes a configuration
 
 
 @st.composite

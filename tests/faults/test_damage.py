@@ -40,7 +40,7 @@ def same(found, wanted) -> bool:
     return all(np.array_equal(one, other) and one.dtype == other.dtype for one, other in pairs)
 
 
-HOW_MANY = [pytest.param(11, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)]
+HOW_MANY = [pytest.param(11, id="some"), pytest.param(3, id="more", marks=pytest.mark.slow)]
 EVERY = pytest.mark.parametrize("every", HOW_MANY)
 
 

@@ -57,7 +57,7 @@ def whole(results: Path, *cells: str) -> bool:
     )
 
 
-MOMENTS = [pytest.param(range(0, 14, 6), id="some"), pytest.param(range(60), id="all", marks=pytest.mark.slow)]
+MOMENTS = [pytest.param(range(0, 14, 6), id="some"), pytest.param(range(0, 60, 5), id="more", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("pages", MOMENTS)
@@ -90,7 +90,7 @@ def test_a_disk_that_fills_up_loses_nothing_and_the_same_command_goes_on(cache, 
 OPERATIONS = {"os": ("fsync", "replace", "chmod"), "tempfile": ("mkstemp",)}
 
 
-@pytest.mark.parametrize("step", [pytest.param(5, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [pytest.param(5, id="some"), pytest.param(2, id="more", marks=pytest.mark.slow)])
 def test_whichever_write_is_refused_the_finished_cell_stays_whole(cache, folder, capsys, monkeypatch, step):
     results = folder / "disk" / "results"
     assert cli.main([*CELL]) == 0

@@ -72,6 +72,8 @@ def test_little_memory(tmp_path):
     assert health.memory(info, group) == "WARNING: 1.0 of 4.0 GiB free: a batch that does not fit is halved"
     (group / "memory.max").write_text(str(3 << 30), encoding="ascii")
     assert health.memory(info, group).startswith("BROKEN: 0.0 of 3.0 GiB free: end other programs")
+    (group / "memory.stat").write_text(f"anon {1 << 30}\ninactive_file {2 << 30}\n", encoding="ascii")
+    assert health.memory(info, group).startswith("2.0 of 3.0 GiB free")  # what files take is free when it is asked for
     assert health.memory(tmp_path / "nothing") == "unknown"
 
 

@@ -1,7 +1,7 @@
 """Readers of foreign formats, given files with random damage: a value, or the exception they document; never another.
 
-Each is tried with a few inputs here, always the same, and with thousands by `pytest -m slow` (QUANTBENCH_FUZZ_EXAMPLES
-says how many), which are others each time.
+Each is tried with a few inputs here and with more by `pytest -m slow`, always the same; with as many others as
+QUANTBENCH_FUZZ_EXAMPLES says where that is set.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from quantbench.report.rows_csv import rows_from_csv
 from quantbench.tasks import queen, squad
 from quantbench.tasks.sound import read_sound
 from tests.faults.archive_files import CONTENT, FILE, deb, member, tarred, zipped
-from tests.faults.mutations import large, mutated, mutated_text, quick
+from tests.faults.mutations import composing, large, mutated, mutated_text, quick
 from tests.tasks.test_queen import ANN
 from tests.tasks.test_queen import archive as queen_file
 from tests.tiny_speech import ctranslate2_file
@@ -51,6 +51,7 @@ from tests.tiny_speech import ctranslate2_file
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array(["x", "y"])}
+NAMES = {"a.weight": "weight", "b": "bias"}
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.zeros(3, dtype=torch.int64)}
 
 
@@ -148,7 +149,7 @@ def weights(suffix: str) -> Callable[[Path, bytes], None]:
         state, _ = checkpoint.read(tmp_path / f"w.{suffix}")
         assert sum(t.numel() * t.element_size() for t in state.values()) <= 8 * len(content)
         module = torch.nn.Linear(3, 2)
-        checkpoint.load_into(module, {"weight": state["a.weight"], "bias": state["b"]}, tmp_path)
+        checkpoint.load_into(module, {NAMES.get(name, name): tensor for name, tensor in state.items()}, tmp_path)
 
     return read
 
@@ -260,7 +261,7 @@ def test_a_damaged_file_is_read_or_refused(kind, tmp_path_factory, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", READERS)
-def test_thousands_of_damaged_files(kind, tmp_path_factory, capsys):
+def test_many_damaged_files(kind, tmp_path_factory, capsys):
     @large
     @given(mutated(READERS[kind][0]))
     def many(content):
@@ -335,9 +336,9 @@ def test_overrides(texts):
 
 
 @pytest.mark.slow
-@large
+@composing
 @given(TEXTS)
-def test_thousands_of_overrides(texts):
+def test_many_overrides(texts):
     compose_texts(texts)
 
 
@@ -348,7 +349,7 @@ def test_files_of_a_config_dir(tmp_path_factory, text):
 
 
 @pytest.mark.slow
-@large
+@composing
 @given(FILES)
-def test_thousands_of_files_of_a_config_dir(tmp_path_factory, text):
+def test_many_files_of_a_config_dir(tmp_path_factory, text):
     compose_file(text, tmp_path_factory)

@@ -82,6 +82,17 @@ CODE = {
         "hydra: {job_logging: {root: {handlers: [x]}, handlers: {x: {class: logging.FileHandler, filename: TRACE}}}}",
         "hydra.job_logging.handlers.x.filename=",
     ),
+    "logging to a file, by a relative name": (
+        "evil: {class: logging.FileHandler, filename: TRACE}\n"
+        "hydra: {job_logging: {version: 1, root: {handlers: [x]}, handlers: {x: '${....evil}'}}}",
+        "hydra.job_logging.handlers.x=${....evil}: an interpolation must be plain",
+    ),
+    "interpolations without end": (
+        "hydra: {callbacks: {c: {_target_: hydra.experimental.callbacks.LogJobReturnCallback, a0: aaaa, "
+        + ", ".join(f"a{i}: '${{.a{i - 1}}}${{.a{i - 1}}}'" for i in range(1, 31))
+        + "}}}",
+        "interpolations: at most 40 below hydra",
+    ),
     "logging attribute": (
         "hydra: {job_logging: {root: {}, handlers: {x: {class: logging.NullHandler, .: {emit: 1}}}}}",
         "hydra.job_logging.handlers.x...emit=1",

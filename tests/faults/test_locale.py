@@ -85,6 +85,7 @@ def test_a_results_folder_of_any_name(run, folder, name):
 def test_a_results_folder_with_a_comma_takes_a_sweep(run, folder):
     assert run("-m", "results_dir='a,b'", "weight_bits=8,7") == 0
     assert len(list((folder / "a,b" / "cells").glob("*.json"))) == 2
+    assert run("-m", "results_dir='a','b'", "weight_bits=8,7") == 2 and not (folder / "a").exists()
 
 
 @pytest.mark.parametrize(
