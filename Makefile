@@ -47,7 +47,7 @@ test-all: $(STAMP)  ## run all tests
 	$(TESTS) -m "slow or not slow" $(PYTEST)
 
 # Table 4's cells are among those of table 3. A cell that failed keeps no other from being measured and reported.
-reproduce-tables: $(STAMP)  ## run the desk suite and draw the tables, figures and page (about 15 minutes)
+reproduce-tables: $(STAMP)  ## run the desk suite and draw the tables, figures and page (15 to 30 minutes)
 	@$(BIN)/quantbench run experiment=table3 $(SWEEP); table3=$$?; [ $$table3 -lt 128 ] || exit $$table3; \
 	$(BIN)/quantbench run experiment=table5 $(SWEEP); table5=$$?; [ $$table5 -lt 128 ] || exit $$table5; \
 	$(BIN)/quantbench report results_dir=$(RESULTS) && [ $$table3 -eq 0 ] && [ $$table5 -eq 0 ]
