@@ -29,12 +29,6 @@ Judged = list[dict[str, Any]]
 """For each metric, and last for the prediction, columns by what is behind `fp32` and `quantized` in their names."""
 
 
-def compare(task: Task, inputs: Inputs, fp32: Tensor, quantized: Tensor) -> pd.DataFrame:
-    """The lines that `beside` makes of both executions, judged."""
-    judged = [judge(task, inputs, outputs, name) for name, outputs in (("fp32", fp32), ("quantized", quantized))]
-    return beside(inputs, judged[0], judged[1], fp32, quantized)
-
-
 def judge(task: Task, inputs: Inputs, outputs: Tensor, execution: str) -> Judged:
     """What each sample of one execution contributes to every metric, and its prediction. Outputs are [items, ...].
 
@@ -80,7 +74,7 @@ def beside(inputs: Inputs, before: Judged, after: Judged, fp32: Tensor, quantize
 
 
 def scores(samples: pd.DataFrame, task: Task) -> dict[str, Any]:
-    """The columns of a row that follow from the lines of `compare` alone."""
+    """The columns of a row that follow from the lines of `beside` alone."""
     found: dict[str, Any] = {
         "samples": len(samples),
         "agreement": None if task.predict is None else 100 * _share_of_equal(samples),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
+from torch import Tensor
 
 from quantbench import cli
+from quantbench.evaluate import Inputs
 from quantbench.record import Row
+from quantbench.scores import beside, judge
+from quantbench.tasks.task import Task
 
 ROW = Row(
     cell="aaaaaaaaaaaa",
@@ -45,3 +50,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert captured.err.startswith("quantbench: ")
     assert captured.err.count("\n") == 1, captured.err
     return captured.err
+
+
+def compare(task: Task, inputs: Inputs, fp32: Tensor, quantized: Tensor) -> pd.DataFrame:
+    """One line a sample: both executions judged, as the runner does."""
+    judged = [judge(task, inputs, outputs, name) for name, outputs in (("fp32", fp32), ("quantized", quantized))]
+    return beside(inputs, judged[0], judged[1], fp32, quantized)

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from shared import compare
 
 from quantbench.errors import UserError
 from quantbench.evaluate import Inputs
 from quantbench.networks.network import Network
-from quantbench.scores import compare, scores
+from quantbench.scores import scores
 from quantbench.stats import bootstrap, detectable_by_interval, paired_change
 from quantbench.tasks.classification import ACCURACY, predicted_class
 from quantbench.tasks.lee_news import PEARSON, SPEARMAN, pearson

@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from shared import compare
 from torch import nn
 
 from quantbench.evaluate import Inputs
 from quantbench.networks.network import Network
-from quantbench.scores import compare, scores
+from quantbench.scores import scores
 from quantbench.tasks.task import Sample, Task
 from quantbench.tasks.transcription import LETTER_ACCURACY, WORD_ACCURACY, texts_alike
 
