@@ -144,6 +144,17 @@ def test_samples_of_another_run_of_the_cell_are_not_taken_for_the_records_own(tm
     assert "its checksum is not the one in the record" in said and "run the cell again with force=true" in said
 
 
+def test_a_record_with_the_samples_of_a_later_run_is_measured_again(tmp_path):
+    """As `force` leaves it that was killed between the two."""
+    for name, rate in (("old", 0.0), ("new", 100.0)):
+        store.write_record(tmp_path / name, Record(replace(ROW, samples=2), {}, SAMPLES.assign(quantized=[rate, 0.0])))
+    assert store.read_row(tmp_path / "old", ROW.cell) is not None
+    os.replace(store.samples_path(tmp_path / "new", ROW.cell), store.samples_path(tmp_path / "old", ROW.cell))
+    for results in (tmp_path / "old", tmp_path / "new"):  # others' scores, and none
+        with pytest.raises(UserError, match="run the cell again"):
+            store.read_row(results, ROW.cell)
+
+
 CELL = ("run", "limit=8", "task.calibration_samples=8", "threads=1")
 
 
