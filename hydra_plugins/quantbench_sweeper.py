@@ -20,9 +20,9 @@ class PlannedSweeper(BasicSweeper):
         import torch
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        from quantbench.config import file_sweep
-        from quantbench.progress import track
-        from quantbench.sweep import note, plan
+        from quantbench.console import track
+        from quantbench.sweep.compose import file_sweep
+        from quantbench.sweep.plan import note, plan
 
         assert self.hydra_context is not None and self.config is not None and self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -46,8 +46,9 @@ class PlannedSweeper(BasicSweeper):
         """The configuration of one job, as the launcher will compose it, in plain containers."""
         from omegaconf import OmegaConf
 
-        from quantbench.callables import check_config
-        from quantbench.config import CONFIG_NAME, diagnose
+        from quantbench.sweep.callables import check_config
+        from quantbench.sweep.compose import diagnose
+        from quantbench.sweep.groups import CONFIG_NAME
 
         assert self.hydra_context is not None and self.config is not None
         try:

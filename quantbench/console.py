@@ -1,4 +1,4 @@
-"""Text and tables for a person at a terminal of any width, or for a pipe."""
+"""Text, tables and progress for a person at a terminal of any width, or for a pipe."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from quantbench.texts import harmless
-
 if TYPE_CHECKING:
     from rich.table import Table
+import multiprocessing
+import unicodedata
+from collections.abc import Iterable
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 PIPE_WIDTH = 100_000
 NARROWEST = 16  # columns that a column of text is folded to; the first, which holds names, to more
@@ -125,3 +130,57 @@ def _sentences(result: Table) -> Iterator[str]:
 
 def _texts(column: object) -> list[str]:
     return [str(cell) for cell in column.cells]  # type: ignore[attr-defined]
+
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
+    """The items, with a progress bar that disappears when they are used up."""
+    if not sys.stderr.isatty() or multiprocessing.parent_process() is not None:  # workers would draw over each other
+        yield from items
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(label, total=total)
+        for item in items:
+            yield item
+            progress.advance(bar)
+
+
+_INVISIBLE = ("Cc", "Cf", "Cs")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a spreadsheet tells a formula from a text
+
+
+def clean(text: str) -> str:
+    """One line without control characters."""
+    return "".join(filter(str.isprintable, " ".join(text.split())))
+
+
+def harmless(text: str) -> str:
+    """One line that is no command to a terminal, or to a CI that reads the log. Blanks stay as they are.
+
+    GitHub Actions takes a line that begins with `::` for a command, and `##[` anywhere in it.
+    """
+    line = " ".join(text.replace("\t", " ").splitlines())
+    return "".join(filter(str.isprintable, line)).replace("::", ": :").replace("##[", "# #[")
+
+
+def visible(text: str) -> str:
+    """A text of many lines without control characters, and without those that turn the direction of reading."""
+    return "".join(letter for letter in text if letter in "\n\t" or unicodedata.category(letter) not in _INVISIBLE)
+
+
+def guarded(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if _needs_guard(text) else text
+
+
+def unguarded(text: str) -> str:
+    """The text that `guarded` got, also where it was written without."""
+    return text[1:] if text.startswith("'") and _needs_guard(text) else text
+
+
+def _needs_guard(text: str) -> bool:
+    """Also of a text that looks as if it were guarded already, so that every text comes back as it was."""
+    return text.lstrip("'").startswith(FORMULA)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quantbench.networks.speech_features import BANDS, band_of, centres, normalize
+from quantbench.networks.jasper.features import BANDS, band_of, centres, normalize
 
 
 def augmented(bands: Tensor, draw: np.random.Generator) -> Tensor:

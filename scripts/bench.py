@@ -21,12 +21,12 @@ from torch import nn
 
 from quantbench import networks
 from quantbench.methods.ptq import collect, quantize
-from quantbench.provenance import peak_memory_mb, reset_peak_memory, versions
 from quantbench.quant.calibrators import _divergence, entropy_range, max_range
 from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import find_layers
 from quantbench.quant.scheme import Scheme
 from quantbench.quant.simulate import simulate
+from quantbench.run.environment import peak_memory_mb, reset_peak_memory, versions
 
 # name -> (config of the network, the ratio to stay below; None where none is set)
 FORWARD = {
@@ -135,7 +135,7 @@ def _entropy_by_definition(histogram: Histogram) -> float:
 
 def help_seconds() -> dict[str, float]:
     """The time that `quantbench --help` takes, a new process each."""
-    command = [sys.executable, "-m", "quantbench.cli", "--help"]
+    command = [sys.executable, "-m", "quantbench.cli.main", "--help"]
     times = [_seconds(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(5)]
     median = statistics.median(times)
     print(

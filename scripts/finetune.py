@@ -30,7 +30,7 @@ from transformers.masking_utils import create_bidirectional_mask
 
 from quantbench.assets import fetch
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "quantbench" / "weights"
+WEIGHTS = Path(__file__).resolve().parents[1] / "quantbench" / "networks" / "weights"
 MAX_LENGTH = 128  # tokens
 
 
@@ -58,7 +58,7 @@ def options(description: str | None, **defaults: float) -> argparse.Namespace:
 
 
 def train(name: str, script: str, classes: int, data: Data, chosen: argparse.Namespace) -> None:
-    """Fine-tune, judge, and write `quantbench/weights/NAME.safetensors` with its training record."""
+    """Fine-tune, judge, and write `quantbench/networks/weights/NAME.safetensors` with its training record."""
     torch.manual_seed(chosen.seed)
     folder = fetch("minilm")
     module = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=classes).to(chosen.device)

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from quantbench.gate.effect import Effect
+from quantbench.gate.drop import Effect
 from quantbench.gate.evidence import Evidence, by_intervals, by_scores
-from quantbench.gate.match import Pair
+from quantbench.gate.pairs import Pair
 from quantbench.gate.verdict import Amount, Judged, Outcome, Rules, judge
-from quantbench.record import Row
-from quantbench.stats import paired_change
+from quantbench.results.record import Row
+from quantbench.results.stats import paired_change
 
 FILE = Path(__file__).resolve().parent.parent / "results" / "gate" / "rates.csv"
 COLUMNS = ("mode", "rows", "samples", "churn", "true_drop", "trials", "held", "undecided", "dropped")

@@ -18,10 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantbench.gate.evidence import evidence
-from quantbench.gate.match import Pair
-from quantbench.gate.side import Side, read_side
+from quantbench.gate.pairs import Pair
 from quantbench.gate.verdict import Amount, Judged, Outcome, Rules, judge
-from quantbench.record import Row
+from quantbench.results.load_side import Side, read_side
+from quantbench.results.record import Row
 
 FILE = Path(__file__).resolve().parent.parent / "results" / "gate" / "reruns.csv"
 COLUMNS = (
@@ -66,7 +66,7 @@ FREE = ("calib", "percentile", "weight_granularity", "weight_bits", "fold_bn", "
 def measure(folder: Path) -> dict[str, Side]:
     """The results by what was done, those of the seeds first; what is not in the folder yet is measured."""
     models = f"model={','.join(NETWORKS)}"
-    run = ["-m", "quantbench.cli"]
+    run = ["-m", "quantbench.cli.main"]
     wanted = {"another calibration seed": (run, (f"seed=range(0,{SEEDS})",))}
     wanted |= {what: (run, overrides) for what, overrides in PLANTS.items()}
     wanted |= {what: (["-c", SKIP, place], ("fold_bn=true",)) for what, place in SKIPPED.items()}

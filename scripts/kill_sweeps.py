@@ -28,14 +28,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from quantbench import cli, store
 from quantbench.assets import fetch
-from quantbench.cache import read_arrays
+from quantbench.cli import main as cli
 from quantbench.errors import UserError
-from quantbench.files import write_text
-from quantbench.histograms import NAMES
-from quantbench.provenance import git_revision, versions
-from quantbench.record import COLUMNS
+from quantbench.results import store
+from quantbench.results.files import write_text
+from quantbench.results.histograms import NAMES
+from quantbench.results.record import COLUMNS
+from quantbench.run.cache import read_arrays
+from quantbench.run.environment import git_revision, versions
 
 SWEEP = ("run", "-m", "model=resnet20_fashion", "weight_bits=8,4", "calib=max,percentile,percentile_99_9")
 SMALL = ("limit=200", "task.calibration_samples=32", "threads=1")
@@ -104,7 +105,7 @@ def main() -> int:
     options = parser.parse_args()
     began, draw, outcome = time.monotonic(), random.Random(options.seed), Outcome()
     os.environ["OMP_NUM_THREADS"] = "1"
-    FORKS.set_forkserver_preload(["quantbench.runner", "quantbench.summary", "hydra"])
+    FORKS.set_forkserver_preload(["quantbench.run.job", "quantbench.cli.summary", "hydra"])
     with tempfile.TemporaryDirectory(prefix="kill_sweeps_") as name:
         folder = Path(name)
         undisturbed = Place(folder / "undisturbed", folder / "cache0")
@@ -191,7 +192,7 @@ class Sweep:
         arguments = [*SWEEP, *SMALL, f"results_dir={place.results}"]
         self.process: Any
         if how == "command":
-            command = [sys.executable, "-m", "quantbench.cli", *arguments]
+            command = [sys.executable, "-m", "quantbench.cli.main", *arguments]
             environment = {**os.environ, "QUANTBENCH_CACHE": str(place.cache)}
             with self.log.open("wb") as log:
                 self.process = subprocess.Popen(

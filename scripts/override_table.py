@@ -6,8 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from quantbench.config import conf_folder
-from quantbench.groups import defaults, describe, find_groups
+from quantbench.sweep.groups import conf_folder, defaults, describe, find_groups
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "overrides.md"
 KEY = re.compile(r"^(\w+): *(.*?) +# +(.+)$")

@@ -6,10 +6,10 @@ import re
 import sys
 from pathlib import Path
 
-from quantbench.report.render import markdown_rows
-from quantbench.report.results import Results
-from quantbench.report.rows_csv import rows_from_csv
+from quantbench.report.formats.render import markdown_rows
 from quantbench.report.tables import tables
+from quantbench.results.load import Results
+from quantbench.results.rows_csv import rows_from_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from quantbench.report.render import markdown_rows
-from quantbench.report.table import Item, Table
+from quantbench.report.formats.render import markdown_rows
+from quantbench.report.tables.table import Item, Table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "docs" / name for name in ("gate.md", "faults.md")]

@@ -1,6 +1,6 @@
 """Draws the split of the speech clips into training, held-out and test clips, which is committed.
 
-    python scripts/split_talkie.py > quantbench/tasks/talkie_split.txt
+    python scripts/split_talkie.py > quantbench/tasks/amazon_queen/split.txt
 
 Test and held-out clips are those of whole characters, women and men, that --seed draws; characters with more than
 MOST clips are needed to train on. A text that the test has too is left out of the held-out clips, and one that either
@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-from quantbench.tasks.talkie import clips
-from quantbench.tasks.text import by_hash
+from quantbench.tasks.amazon_queen.clips import clips
+from quantbench.tasks.sampling import by_hash
 
 WOMEN = {"tam", "zombie", "faye", "sec", "naomi", "prin", "lola", "showeram"}
 MOST = 130

@@ -28,7 +28,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from quantbench.networks.fashion import BUILDERS
 from quantbench.tasks.fashion_mnist import load_split, normalize
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "quantbench" / "weights"
+WEIGHTS = Path(__file__).resolve().parents[1] / "quantbench" / "networks" / "weights"
 HELD_OUT = 5_000
 
 

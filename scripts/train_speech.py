@@ -34,11 +34,11 @@ from safetensors.torch import save_file
 from scipy.signal import resample_poly
 from torch import Tensor, nn
 
-from quantbench.networks.jasper import ARCHITECTURES, BLANK, LETTERS, Acoustic, greedy, steps
-from quantbench.networks.speech_features import log_mel, normalize
-from quantbench.tasks import talkie
+from quantbench.networks.jasper.features import log_mel, normalize
+from quantbench.networks.jasper.network import ARCHITECTURES, BLANK, LETTERS, Acoustic, greedy, steps
+from quantbench.tasks.amazon_queen import clips as talkie
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "quantbench" / "weights"
+WEIGHTS = Path(__file__).resolve().parents[1] / "quantbench" / "networks" / "weights"
 NAME = "jasper_mini"
 SPEEDS = (9, 10, 11)  # tenths
 EASY_EPOCHS = 3  # in which short clips come first
@@ -265,7 +265,7 @@ def _finish(module: Acoustic, history: list[dict[str, float]], options: argparse
         "network": NAME,
         "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "parameters": sum(p.numel() for p in module.parameters()),
-        "data": "Flight of the Amazon Queen, talkie_split.txt: training clips trained on, test clips read once",
+        "data": "Flight of the Amazon Queen, split.txt: training clips trained on, test clips read once",
         "clips": {part: len(talkie.split(part)) for part in talkie.SPLITS},
         **_recipe(options),
         "versions": {m.__name__: m.__version__ for m in (torch, scipy, soundfile)},

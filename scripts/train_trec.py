@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from finetune import Data, options, train
 
-from quantbench.tasks.text import by_hash
+from quantbench.tasks.sampling import by_hash
 from quantbench.tasks.trec import CLASSES, test_questions, training_questions
 
 HELD_OUT = 500

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from quantbench import reference
-from quantbench.config import compose_checked, parse_arguments
+from quantbench.run import reference
+from quantbench.sweep.compose import compose_checked, parse_arguments
 
 Settings = dict[str, Any]
 

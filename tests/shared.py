@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from torch import Tensor
 
-from quantbench import cli
-from quantbench.evaluate import Inputs
-from quantbench.record import Row
-from quantbench.scores import beside, judge
+from quantbench.cli import main as cli
+from quantbench.results.record import Row
+from quantbench.run.evaluate import Inputs
+from quantbench.run.scores import beside, judge
 from quantbench.tasks.task import Task
 
 ROW = Row(

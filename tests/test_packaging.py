@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quantbench.version import VERSION
+from quantbench import __version__ as VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,7 +59,7 @@ def test_the_wheel_holds_the_configuration_and_the_weights(wheel):
 def test_the_installed_package_works_from_any_folder(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     (tmp_path / "elsewhere").mkdir()
-    command = (sys.executable, "-m", "quantbench.cli")
+    command = (sys.executable, "-m", "quantbench.cli.main")
     settings = {"cwd": tmp_path / "elsewhere", "PYTHONPATH": str(tmp_path / "site")}
     assert run(*command, "--version", **settings) == f"quantbench {VERSION}\n"
     assert "model=resnet20_fashion" in run(*command, "list", **settings)

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
 from quantbench.assets.asset import File
-from quantbench.files import is_full
+from quantbench.errors import is_full
 
 _CHUNK = 1 << 20
 _EXTENSIONS = (*tarfile.GNU_TYPES, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)

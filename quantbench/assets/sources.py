@@ -19,7 +19,7 @@ from pathlib import Path
 
 from quantbench.assets.archives import Unusable, base_name, copy, extract, join, sha256
 from quantbench.assets.asset import Asset, Debian, Http, Installed, PyPI, Source, SplitZip
-from quantbench.files import is_full
+from quantbench.errors import is_full
 
 _SECONDS = 30
 """How long a web server may stay silent."""

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from quantbench.errors import UserError
-from quantbench.gate.effect import Answers, Effect, Mean
-from quantbench.gate.match import Pair
-from quantbench.gate.side import Side
-from quantbench.record import Row
-from quantbench.stats import bootstrap
+from quantbench.gate.drop import Answers, Effect, Mean
+from quantbench.gate.pairs import Pair
+from quantbench.results.load_side import Side
+from quantbench.results.record import Row
+from quantbench.results.stats import bootstrap
 
 Parts = NDArray[np.float64]
 Value = Callable[[Parts], float]
@@ -179,7 +179,7 @@ def _by_samples(pair: Pair, before: pd.DataFrame, now: pd.DataFrame) -> Effect:
 def _definition(metric: str, samples: pd.DataFrame) -> tuple[Value | None, list[str]]:
     """How a metric is made of its parts, None for their mean, and what its columns are called behind `fp32`."""
     from quantbench.tasks.lee_news import PEARSON, SPEARMAN
-    from quantbench.tasks.transcription import LETTER_ACCURACY, WORD_ACCURACY
+    from quantbench.tasks.metrics.transcription import LETTER_ACCURACY, WORD_ACCURACY
 
     for known in (PEARSON, SPEARMAN, WORD_ACCURACY, LETTER_ACCURACY):
         if known.name == metric:

@@ -7,10 +7,10 @@ import math
 from typing import Any
 from xml.etree import ElementTree
 
-from quantbench.gate.match import Alone
-from quantbench.gate.render import headline, notes, sentence
+from quantbench.gate.formats import headline, notes, sentence
+from quantbench.gate.pairs import Alone
 from quantbench.gate.verdict import Judged, Outcome, Report
-from quantbench.gate.words import named, recipe, shown
+from quantbench.results.recipe import named, recipe, shown
 
 
 def junit(report: Report) -> str:

@@ -10,8 +10,8 @@ from enum import Enum
 
 from quantbench.errors import UserError
 from quantbench.gate.evidence import Evidence, evidence
-from quantbench.gate.match import Alone, Matching, Pair
-from quantbench.gate.side import Side
+from quantbench.gate.pairs import Alone, Matching, Pair
+from quantbench.results.load_side import Side
 
 AMOUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(%?)")
 

@@ -13,14 +13,7 @@ from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import Layer
 from quantbench.quant.mapping import Mapping as SiteMapping
 from quantbench.quant.observe import observe
-from quantbench.quant.scheme import (
-    Range,
-    Scheme,
-    activation_ranges,
-    build_mappings,
-    quantized_layers,
-    weight_ranges,
-)
+from quantbench.quant.scheme import Range, Scheme, activation_ranges, build_mappings, quantized_layers, weight_ranges
 from quantbench.quant.sqnr import activation_sqnr_db, weight_sqnr_db
 
 

@@ -7,19 +7,19 @@ from typing import Any
 
 from quantbench.errors import UserError
 from quantbench.loading import load_from
-from quantbench.networks.attention import visible_attention
+from quantbench.networks.huggingface.attention import visible_attention
 from quantbench.networks.network import Network
-from quantbench.networks.settle import settle_batch_norm
+from quantbench.networks.random_weights import settle_batch_norm
 
 __all__ = ["FAMILIES", "Network", "load"]
 
 FAMILIES: dict[str, str] = {
     "efficientnet_lite": "quantbench.networks.efficientnet_lite",
     "fashion": "quantbench.networks.fashion",
-    "jasper": "quantbench.networks.jasper",
-    "language": "quantbench.networks.language",
-    "speech": "quantbench.networks.speech",
-    "torchvision": "quantbench.networks.torchvision_models",
+    "jasper": "quantbench.networks.jasper.network",
+    "language": "quantbench.networks.huggingface.text",
+    "speech": "quantbench.networks.huggingface.speech_ctc",
+    "torchvision": "quantbench.networks.torchvision",
 }
 """The module of every family, imported when it is used: its `load(*, name, weights, seed, **options)` -> Network."""
 

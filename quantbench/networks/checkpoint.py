@@ -8,7 +8,6 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -16,9 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from quantbench.errors import UserError
-from quantbench.files import identity
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+WEIGHTS = Path(__file__).resolve().parent / "weights"
 """The folder of the checkpoints that are shipped with the package."""
 
 NESTS = ("state_dict", "model")
@@ -91,24 +89,6 @@ def read(path: Path, sha256: str | None = None, nests: Sequence[str] = NESTS) ->
     if sha256 is not None and not found.startswith(sha256):
         raise UserError(f"{path} is damaged: its sha256 is {found[:16]}..., not {sha256[:16]}...; get it anew")
     return tensors(_parse(path), path, nests), found
-
-
-def content_sha256(*files: Path) -> str:
-    """The sha256 of the files one behind the other, in hex; what has not changed is read once. Raises UserError."""
-    try:
-        return _content_sha256(tuple((str(file), identity(file.stat())) for file in files))
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror})") from error
-
-
-@lru_cache(maxsize=64)
-def _content_sha256(files: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
-    digest = hashlib.sha256()
-    for name, _ in files:
-        with open(name, "rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

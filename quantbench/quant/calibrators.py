@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from quantbench.quant.errors import QuantizationError
+from quantbench.quant import QuantizationError
 from quantbench.quant.histogram import Histogram
 
 SEARCH_BINS = 2048

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quantbench.quant.errors import QuantizationError
-from quantbench.quant.memory import flatten_dense
+from quantbench.quant import QuantizationError
+from quantbench.quant.tensors import flatten_dense
 
 BINS = 8192
 # Values counted at once: what it takes beside the tensor is 12 bytes for each of these.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from quantbench.quant.granularity import PerChannel
-from quantbench.quant.intercept import Call, Operand, intercept
+from quantbench.quant.intercept.mode import Call, Operand, intercept
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quantbench.quant.errors import QuantizationError
+from quantbench.quant import QuantizationError
 
 MIN_BITS, MAX_BITS = 2, 8
 

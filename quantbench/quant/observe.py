@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from quantbench.quant.errors import QuantizationError
+from quantbench.quant import QuantizationError
 from quantbench.quant.histogram import HistogramCounter
-from quantbench.quant.intercept import Call, intercept
+from quantbench.quant.intercept.mode import Call, intercept
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from quantbench.quant import QuantizationError
 from quantbench.quant import mapping as maps
 from quantbench.quant.calibrators import Calibrator
-from quantbench.quant.errors import QuantizationError
 from quantbench.quant.granularity import Granularity, PerTensor, reduce_min_max
 from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import Layer

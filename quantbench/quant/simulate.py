@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from quantbench.quant import mapping as maps
-from quantbench.quant.intercept import Call, Operand, intercept
-from quantbench.quant.memory import CHUNK, flatten_dense
+from quantbench.quant.intercept.mode import Call, Operand, intercept
+from quantbench.quant.tensors import CHUNK, flatten_dense
 
 
 @contextmanager

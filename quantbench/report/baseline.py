@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quantbench.record import Row
 from quantbench.report.metrics import is_same
 from quantbench.report.published import counterparts, published
+from quantbench.results.record import Row
 
 
 @dataclass(frozen=True)

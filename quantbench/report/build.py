@@ -7,15 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantbench.files import write_text
-from quantbench.progress import track
-from quantbench.report.figure import save
+from quantbench.console import track
 from quantbench.report.figures import figures
+from quantbench.report.figures.figure import save
+from quantbench.report.formats.render import write
 from quantbench.report.page import write_page
-from quantbench.report.render import write
-from quantbench.report.results import Results
-from quantbench.report.table import FORMATS, Table
 from quantbench.report.tables import tables
+from quantbench.report.tables.table import FORMATS, Table
+from quantbench.results.files import write_text
+from quantbench.results.load import Results
 
 MADE = ".report.json"  # in the results folder: the files that the last report made
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from quantbench.errors import UserError
 from quantbench.loading import load_from
-from quantbench.tasks.task import Metric, Sample, Task
+from quantbench.tasks.metrics.metric import Metric
+from quantbench.tasks.task import Sample, Task
 
 __all__ = ["TASKS", "Metric", "Sample", "Task", "load"]
 
@@ -15,7 +16,7 @@ TASKS: dict[str, str] = {
     "amazon_queen": "quantbench.tasks.amazon_queen",
     "fashion_mnist": "quantbench.tasks.fashion_mnist",
     "imagenet": "quantbench.tasks.imagenet",
-    "imagenet_photos": "quantbench.tasks.photos",
+    "imagenet_photos": "quantbench.tasks.imagenet_photos",
     "lee_news": "quantbench.tasks.lee_news",
     "librispeech": "quantbench.tasks.librispeech",
     "movie_sentences": "quantbench.tasks.movie_sentences",

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from quantbench.assets import fetch
 from quantbench.errors import UserError
-from quantbench.tasks.classification import ACCURACY, draw, predicted_class
+from quantbench.tasks.metrics.classification import ACCURACY, predicted_class
+from quantbench.tasks.sampling import draw
 from quantbench.tasks.task import Sample, Task
 
 MEAN = 0.2860

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from quantbench.errors import UserError
-from quantbench.tasks.classification import ACCURACY, draw, predicted_class, read_photo
+from quantbench.tasks.metrics.classification import ACCURACY, predicted_class
+from quantbench.tasks.sampling import draw, read_photo
 from quantbench.tasks.task import Sample, Task
 
 _LAYOUT = "expected are FOLDER/val/<wnid>/*.JPEG and FOLDER/train/<wnid>/*.JPEG"

@@ -19,9 +19,9 @@ from scipy.stats import rankdata
 
 from quantbench.assets import fetch
 from quantbench.errors import UserError
-from quantbench.tasks.classification import draw
-from quantbench.tasks.task import BadTarget, Metric, Sample, Task
-from quantbench.tasks.text import damaged, reading
+from quantbench.tasks.metrics.metric import BadTarget, Metric
+from quantbench.tasks.sampling import damaged, draw, reading
+from quantbench.tasks.task import Sample, Task
 
 TEXTS, BACKGROUND = 50, 300
 

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from quantbench.assets.huggingface import Absent, folder_of
 from quantbench.errors import UserError
-from quantbench.hub import Absent, folder_of
-from quantbench.tasks.classification import draw
-from quantbench.tasks.sound import read_sound
+from quantbench.tasks.audio import read_sound
+from quantbench.tasks.metrics.transcription import LETTER_ACCURACY, WORD_ACCURACY, texts_alike, written_alike
+from quantbench.tasks.sampling import draw
 from quantbench.tasks.task import Sample, Task
-from quantbench.tasks.transcription import LETTER_ACCURACY, WORD_ACCURACY, texts_alike, written_alike
 
 HUB = "openslr/librispeech_asr"
 TEST, DEV = "test-clean", "dev-clean"

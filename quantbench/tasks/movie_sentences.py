@@ -10,9 +10,9 @@ import csv
 from functools import lru_cache
 
 from quantbench.assets import fetch
-from quantbench.tasks.classification import ACCURACY, draw, predicted_class
+from quantbench.tasks.metrics.classification import ACCURACY, predicted_class
+from quantbench.tasks.sampling import by_hash, damaged, draw, reading
 from quantbench.tasks.task import Sample, Task
-from quantbench.tasks.text import by_hash, damaged, reading
 
 CLASSES = ("negative", "positive")
 TEST = 2000

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantbench.assets.huggingface import Absent, folder_of
 from quantbench.errors import UserError
-from quantbench.hub import Absent, folder_of
-from quantbench.tasks.classification import draw
-from quantbench.tasks.task import Metric, Sample, Task
-from quantbench.tasks.text import reading
+from quantbench.tasks.metrics.metric import Metric
+from quantbench.tasks.sampling import draw, reading
+from quantbench.tasks.task import Sample, Task
 
 HUB = "rajpurkar/squad"
 DEV, TRAIN = "dev-v1.1.json", "train-v1.1.json"

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from quantbench.errors import UserError
-from quantbench.tasks.task import Sample, Task
-from quantbench.tasks.text import reading
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Stands for a raw input: the network draws an item of its own kind and full size."""
-
-    seed: int
+from quantbench.tasks.sampling import reading
+from quantbench.tasks.task import Noise, Sample, Task
 
 
 def load(*, samples: int = 8, calibration_samples: int = 8, seed: int = 0) -> Task:

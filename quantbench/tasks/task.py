@@ -6,19 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from quantbench.errors import UserError
-
-
-class BadTarget(UserError):
-    """A target that no answer could fit. `position` is its place among the targets; `why` goes on after the sample."""
-
-    def __init__(self, position: int, why: str) -> None:
-        """Such as 3, `has the label 12, but the network has 10 classes`."""
-        super().__init__(f"sample {position} {why}")
-        self.position, self.why = position, why
+from quantbench.tasks.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -32,21 +20,6 @@ class Sample:
     read: Callable[[], Any]
     target: Any
     version: str = ""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How answers are judged, in points.
-
-    `parts(answers, targets)` is what each sample contributes: float64 [n], or [n, k] with the names `columns`; NaN
-    where the target is None; it raises BadTarget for a target that no answer could fit. `value` makes the metric of a
-    set of samples of their parts; where it is None, the parts are scores and the metric is their mean.
-    """
-
-    name: str
-    parts: Callable[[Sequence[Any], Sequence[Any]], NDArray[np.float64]]
-    value: Callable[[NDArray[np.float64]], float] | None = None
-    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,3 +37,10 @@ class Task:
     calibration: Sequence[Sample]
     evaluation: Sequence[Sample]
     predict: Callable[[Sequence[Any]], Sequence[Any]] | None
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Stands for a raw input: the network draws an item of its own kind and full size."""
+
+    seed: int

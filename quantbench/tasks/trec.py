@@ -6,9 +6,9 @@ import csv
 from functools import lru_cache
 
 from quantbench.assets import fetch
-from quantbench.tasks.classification import ACCURACY, draw, predicted_class
+from quantbench.tasks.metrics.classification import ACCURACY, predicted_class
+from quantbench.tasks.sampling import damaged, draw, reading
 from quantbench.tasks.task import Sample, Task
-from quantbench.tasks.text import damaged, reading
 
 CLASSES = ("description", "entity", "abbreviation", "human", "number", "location")
 """What is asked for, in the order of the class indices."""

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
-from quantbench import cache, networks, reference, tasks
+from quantbench import networks, tasks
 from quantbench.networks.network import Network
-from quantbench.tasks.classification import ACCURACY, predicted_class
+from quantbench.run import cache, reference
+from quantbench.tasks.metrics.classification import ACCURACY, predicted_class
+from quantbench.tasks.sampling import reading
 from quantbench.tasks.task import Sample, Task
-from quantbench.tasks.text import reading
 
 CLASSES, WIDTH = 5, 8
 # 20 samples are evaluated and 12 calibrate, in batches of 4.
@@ -98,6 +99,7 @@ def install(folder: Path, patch: pytest.MonkeyPatch) -> tuple[str, ...]:
         (folder / "conf" / group / "faulty.yaml").write_text(content, encoding="utf-8")
     patch.setitem(networks.FAMILIES, "faulty", "faulty")
     patch.setitem(tasks.TASKS, "faulty", "faulty_task")
+    patch.setitem(sys.modules, "faulty", sys.modules[__name__])
     patch.setitem(sys.modules, "faulty_task", types.SimpleNamespace(load=load_task))
     patch.setattr(cache, "cache_folder", lambda: folder / "cache")
     for name in ("before", "targets", "metrics", "predict", "module"):
@@ -107,7 +109,7 @@ def install(folder: Path, patch: pytest.MonkeyPatch) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    from quantbench import cli
+    from quantbench.cli import main as cli
 
     sys.modules["faulty"] = sys.modules["__main__"]
     if "FAULT" in os.environ:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from quantbench import cli
 from quantbench.assets import ASSETS, Asset, File, Http, Installed, asset_folder, cache_folder, fetch, status, verify
+from quantbench.cli import main as cli
 from quantbench.errors import UserError
 
 CONTENT = b"what it should be " * 1000

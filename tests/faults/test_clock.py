@@ -7,8 +7,8 @@ import sys
 import pandas as pd
 import pytest
 
-from quantbench import cli
-from quantbench.networks.checkpoint import content_sha256
+from quantbench.assets.content import content_sha256
+from quantbench.cli import main as cli
 
 WRONG = """
 import datetime

@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared import ROW
 
-from quantbench import cli, store
-from quantbench.gate.side import read_side
-from quantbench.record import COLUMNS, Record
-from quantbench.report.rows_csv import rows_from_csv
-from quantbench.texts import FORMULA, guarded, unguarded
+from quantbench.cli import main as cli
+from quantbench.console import FORMULA, guarded, unguarded
+from quantbench.results import store
+from quantbench.results.load_side import read_side
+from quantbench.results.record import COLUMNS, Record
+from quantbench.results.rows_csv import rows_from_csv
+from tests.shared import ROW
 
 FORMULAS = [
     *("=cmd|'/C calc'!A0", "+1+1", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=", "-", "-1", "+1"),

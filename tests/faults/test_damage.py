@@ -8,15 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from shared import ROW
 
-from quantbench import cli, reference, store
-from quantbench.cache import read_arrays, write_arrays
+from quantbench.cli import main as cli
 from quantbench.errors import UserError
-from quantbench.gate.side import read_side
-from quantbench.histograms import NAMES, pack
 from quantbench.quant.histogram import Histogram
-from quantbench.record import Record
+from quantbench.results import store
+from quantbench.results.histograms import NAMES, pack
+from quantbench.results.load_side import read_side
+from quantbench.results.record import Record
+from quantbench.run import reference
+from quantbench.run.cache import read_arrays, write_arrays
+from tests.shared import ROW
 
 SAMPLES = pd.DataFrame({"sample": ["a", "b"], "fp32": [100.0, 0.0], "quantized": [100.0, 0.0]})
 SEEN = {"fc.input": Histogram(np.array([3, 0, 1]), 0.5, -0.25, 1.25)}

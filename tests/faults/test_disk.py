@@ -11,11 +11,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from disks import fill, read_only, small_disk
 
-from quantbench import cli, reference, store
 from quantbench.assets import ASSETS, Asset, File, Http, asset_folder, fetch, status
-from quantbench.gate.side import read_side
+from quantbench.cli import main as cli
+from quantbench.results import store
+from quantbench.results.load_side import read_side
+from quantbench.run import reference
+from tests.faults.disks import fill, read_only, small_disk
 
 CELL = ("run", "limit=8", "task.calibration_samples=8", "threads=1", "results_dir=disk/results")
 
@@ -213,7 +215,7 @@ def test_what_cannot_be_written_is_said_in_one_line(results, folder, capsys, sta
 
 
 def test_an_output_that_cannot_be_written_is_said_in_one_line():
-    command = [sys.executable, "-m", "quantbench.cli", "list"]
+    command = [sys.executable, "-m", "quantbench.cli.main", "list"]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     said = "quantbench: the output cannot be written ([Errno 28] No space left on device); free some space\n"

@@ -8,10 +8,12 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from shared import ROW, refused
 
-from quantbench import cli, doctor, health, store
-from quantbench.record import Record
+from quantbench.cli import doctor, health
+from quantbench.cli import main as cli
+from quantbench.results import store
+from quantbench.results.record import Record
+from tests.shared import ROW, refused
 
 Usage = namedtuple("Usage", "total used free")
 

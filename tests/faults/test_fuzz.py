@@ -27,25 +27,29 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save as save_safetensors
-from shared import ROW
 
-from quantbench import cli, store
 from quantbench.assets import File
 from quantbench.assets.archives import Unusable, extract
-from quantbench.cache import read_arrays
-from quantbench.config import compose_checked, conf_folder, parse_arguments
+from quantbench.cli import main as cli
 from quantbench.errors import UserError
-from quantbench.gate.side import read_side
-from quantbench.groups import find_groups
-from quantbench.networks import checkpoint, ctranslate2, nvidia_speech
-from quantbench.record import COLUMNS, Record
-from quantbench.report.rows_csv import rows_from_csv
-from quantbench.tasks import queen, squad
-from quantbench.tasks.sound import read_sound
+from quantbench.networks import checkpoint
+from quantbench.networks.huggingface import ctranslate2
+from quantbench.networks.jasper import checkpoint as nvidia_speech
+from quantbench.results import store
+from quantbench.results.load_side import read_side
+from quantbench.results.record import COLUMNS, Record
+from quantbench.results.rows_csv import rows_from_csv
+from quantbench.run.cache import read_arrays
+from quantbench.sweep.compose import compose_checked, parse_arguments
+from quantbench.sweep.groups import conf_folder, find_groups
+from quantbench.tasks import squad
+from quantbench.tasks.amazon_queen import archive as queen
+from quantbench.tasks.audio import read_sound
 from tests.faults.archive_files import CONTENT, FILE, deb, member, tarred, zipped
 from tests.faults.mutations import composing, large, mutated, mutated_text, quick
-from tests.tasks.test_queen import ANN
-from tests.tasks.test_queen import archive as queen_file
+from tests.shared import ROW
+from tests.tasks.amazon_queen.test_archive import ANN
+from tests.tasks.amazon_queen.test_archive import archive as queen_file
 from tests.tiny_speech import ctranslate2_file
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -163,7 +167,7 @@ def file(name: str, reader: Callable[[Path], Any]) -> Callable[[Path, bytes], No
 
 
 def run_list(tmp_path: Path, content: bytes) -> None:
-    from quantbench.summary import print_summary
+    from quantbench.cli.summary import print_summary
 
     store.write_record(tmp_path, Record(ROW))
     (tmp_path / "runs").mkdir(exist_ok=True)

@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from shared import refused
 
-from quantbench import cli, reference, store
+from quantbench.cli import main as cli
+from quantbench.results import store
+from quantbench.run import reference
+from tests.shared import refused
 
 ADVICE = "name another folder in QUANTBENCH_CACHE"
 CELL = ("run", "limit=8", "task.calibration_samples=8")
@@ -36,7 +38,7 @@ def test_a_home_that_cannot_be_written_is_done_without_or_said_in_one_line(folde
     arguments, code = COMMANDS[name]
     environment = {name: value for name, value in os.environ.items() if name not in FOLDERS}
     environment |= {"HOME": "/dev/null/home", "HF_HUB_OFFLINE": "1"}  # a folder that root cannot make either
-    command = [sys.executable, "-m", "quantbench.cli", *arguments]
+    command = [sys.executable, "-m", "quantbench.cli.main", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     lines = [line for line in done.stderr.splitlines() if not line.startswith("fetching ")]

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from quantbench import cli
 from quantbench.assets import ASSETS, Asset, File, Installed
 from quantbench.assets.archives import Unusable, extract
+from quantbench.cli import main as cli
 from tests.faults.archive_files import CONTENT, FILE, deb, member, tarred, zipped
 
 

@@ -22,13 +22,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from shared import refused
 from torch import nn
 
-from quantbench.cache import read_arrays
 from quantbench.errors import UserError
-from quantbench.networks import ctranslate2, nvidia_speech
 from quantbench.networks.checkpoint import load_into, read
+from quantbench.networks.huggingface import ctranslate2
+from quantbench.networks.jasper import checkpoint as nvidia_speech
+from quantbench.run.cache import read_arrays
+from tests.shared import refused
 from tests.tiny_speech import ctranslate2_file
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from shared import refused
 
-from quantbench import cli
+from quantbench.cli import main as cli
+from tests.shared import refused
 
 FILE = "calib/mine.yaml"
 
@@ -220,7 +220,7 @@ def test_a_package_is_not_imported_to_look_for_files(place, text):
     command = [
         sys.executable,
         "-m",
-        "quantbench.cli",
+        "quantbench.cli.main",
         "run",
         "--cfg",
         "job",

@@ -3,16 +3,17 @@
 import csv
 import json
 
-import faulty
 import numpy as np
 import pytest
 from PIL import Image
 
-from quantbench import cli, tasks
+from quantbench import tasks
+from quantbench.cli import main as cli
 from quantbench.errors import UserError
 from quantbench.tasks.lee_news import PEARSON
-from quantbench.tasks.task import Metric
-from quantbench.tasks.transcription import WORD_ACCURACY, texts_alike
+from quantbench.tasks.metrics.metric import Metric
+from quantbench.tasks.metrics.transcription import WORD_ACCURACY, texts_alike
+from tests.faults import faulty
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from quantbench import cli, files, store
-from quantbench.files import remove_leftovers, write_bytes
+from quantbench.cli import main as cli
+from quantbench.results import files, store
+from quantbench.results.files import remove_leftovers, write_bytes
 
 WRITING = """
 import sys
 from pathlib import Path
-from quantbench.files import _partial
+from quantbench.results.files import _partial
 
 with _partial(Path(sys.argv[1])) as path:
     path.write_bytes(b"half")
@@ -71,7 +72,7 @@ def test_where_there_are_no_locks_files_are_written_and_nothing_is_removed(tmp_p
 CLEANING = """
 import sys
 from pathlib import Path
-from quantbench.files import remove_leftovers
+from quantbench.results.files import remove_leftovers
 
 print("ready", flush=True)
 while True:

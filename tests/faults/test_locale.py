@@ -7,12 +7,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import faulty
 import pytest
-from shared import ROW, refused
 
-from quantbench import cli, store
-from quantbench.record import Record
+from quantbench.cli import main as cli
+from quantbench.results import store
+from quantbench.results.record import Record
+from tests.faults import faulty
+from tests.shared import ROW, refused
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

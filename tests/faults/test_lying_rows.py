@@ -13,12 +13,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from shared import ROW, refused
 
-from quantbench import cli, store
-from quantbench.gate import side as side_module
-from quantbench.record import COLUMNS, Record, Row
+from quantbench.cli import main as cli
 from quantbench.report import build as build_module
+from quantbench.results import load_side as side_module
+from quantbench.results import store
+from quantbench.results.record import COLUMNS, Record, Row
+from tests.shared import ROW, refused
 
 HOSTILE = (
     "=x::error::|<script>alert(1)</script>`%0A##[error]\x1b[31m\x1b]0;t\x07\x9b2J\u202e"

@@ -5,13 +5,13 @@ import json
 import resource
 from pathlib import Path
 
-import faulty
 import numpy as np
 import pytest
 import torch
 
-from quantbench import cli
-from quantbench.shortage import ran_out
+from quantbench.cli import main as cli
+from quantbench.errors import ran_out
+from tests.faults import faulty
 
 ADVICE = "free memory, or take a smaller network or a machine with more"
 CPU = "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
@@ -75,7 +75,7 @@ def test_a_batch_that_does_not_fit_is_halved_in_every_pass(run, capsys, monkeypa
     assert (record["batch_size"], record["config"]["batch_size"]) == (2, 4)
 
     monkeypatch.setattr(faulty.Settings, "before", staticmethod(faulty.nothing))
-    monkeypatch.setattr("quantbench.cache.cache_folder", lambda: Path("another").absolute())
+    monkeypatch.setattr("quantbench.run.cache.cache_folder", lambda: Path("another").absolute())
     faulty.reference.forget()
     assert run("batch_size=2", "results_dir=small") == 0
     (small,) = rows("small")
@@ -136,8 +136,8 @@ def test_no_memory_for_weights_outputs_or_scores_is_said(run, capsys, monkeypatc
 
     for target, said in (
         ("faulty.load", f"out of memory for the network faulty and the data of faulty: {ADVICE}"),
-        ("quantbench.evaluate._joined", "out of memory for the outputs of 20 samples (fp32): lower limit"),
-        ("quantbench.runner.beside", f"out of memory (Unable to allocate 9 GiB): {ADVICE}"),
+        ("quantbench.run.evaluate._joined", "out of memory for the outputs of 20 samples (fp32): lower limit"),
+        ("quantbench.run.job.beside", f"out of memory (Unable to allocate 9 GiB): {ADVICE}"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(target, failing)

@@ -3,13 +3,13 @@
 import csv
 import json
 
-import faulty
 import pytest
 import torch
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from quantbench import cli
+from quantbench.cli import main as cli
+from tests.faults import faulty
 
 FIGURES = ("fp32", "quantized", "change", "agreement", "sqnr_db", "status")
 
@@ -71,7 +71,7 @@ def test_the_sweep_goes_on_and_later_cells_have_the_figures_of_a_fresh_process(r
         assert run("-m", "weight_bits=8,7") == 1
     assert [row["status"] for row in sorted(rows(), key=lambda row: row["weight_bits"])] == ["ok", "error"]
     assert run("retry=failed") == 0
-    monkeypatch.setattr("quantbench.cache.cache_folder", lambda: folder / "another")
+    monkeypatch.setattr("quantbench.run.cache.cache_folder", lambda: folder / "another")
     faulty.reference.forget()
     assert run("-m", "weight_bits=8,7", "results_dir=fresh") == 0
     key = ("weight_bits", *FIGURES)

@@ -7,11 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-import faulty
 import pytest
 
-from quantbench import cli
-from quantbench.signals import Ended, as_interrupts
+from quantbench.cli import main as cli
+from quantbench.cli.signals import as_interrupts
+from quantbench.errors import Ended
+from tests.faults import faulty
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -85,7 +86,7 @@ def test_a_second_signal_ends_the_summary_too(folder, monkeypatch, capsys):
 
     command = faulty.install(folder, monkeypatch)
     monkeypatch.setattr(faulty.Settings, "before", staticmethod(again))
-    monkeypatch.setattr("quantbench.summary.print_summary", again)
+    monkeypatch.setattr("quantbench.cli.summary.print_summary", again)
     assert cli.main([*command]) == 143
     assert capsys.readouterr().err.splitlines()[-1] == "quantbench: interrupted"
 
@@ -114,7 +115,7 @@ def test_sigterm_ends_a_real_sweep(folder):
 @pytest.mark.slow
 def test_sigterm_under_joblib_ends_the_workers_too(folder):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    command = [sys.executable, "-m", "quantbench.cli", "run", "hydra/launcher=joblib", "threads=1", "limit=1000"]
+    command = [sys.executable, "-m", "quantbench.cli.main", "run", "hydra/launcher=joblib", "threads=1", "limit=1000"]
     process = subprocess.Popen(
         [*command, "-m", "weight_bits=8,7,6,5,4,3"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -10,12 +10,14 @@ import termios
 from dataclasses import replace
 from pathlib import Path
 
-import faulty
 import pytest
-from shared import ROW
 
-from quantbench import cli, console, store
-from quantbench.record import Record
+from quantbench import console
+from quantbench.cli import main as cli
+from quantbench.results import store
+from quantbench.results.record import Record
+from tests.faults import faulty
+from tests.shared import ROW
 
 ROOT = Path(__file__).parent.parent.parent
 NUMBER = re.compile(r"-?[\d,]*\d\.?\d*")
@@ -29,7 +31,7 @@ def shown(columns, *arguments, **environment):
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         # With the environment given: readline, which pytest imports, hides a COLUMNS of its own behind os.environ.
         more = {**environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        os.execve(sys.executable, [sys.executable, "-m", "quantbench.cli", *arguments], {**known, **more})
+        os.execve(sys.executable, [sys.executable, "-m", "quantbench.cli.main", *arguments], {**known, **more})
     text = b""
     while True:
         try:

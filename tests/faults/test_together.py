@@ -4,11 +4,11 @@ import subprocess
 import sys
 
 import pytest
-from test_resume import figures
 
-from quantbench import cli
+from quantbench.cli import main as cli
+from tests.run.test_resume import figures
 
-SWEEP = [sys.executable, "-m", "quantbench.cli", "run", "-m", "weight_bits=8,6", "calib=max,mse", "limit=300"]
+SWEEP = [sys.executable, "-m", "quantbench.cli.main", "run", "-m", "weight_bits=8,6", "calib=max,mse", "limit=300"]
 READERS = (["report", "results_dir=both"], ["check", "both", "--baseline", "both", "--json", "-"])
 
 

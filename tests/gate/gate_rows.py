@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from shared import ROW
 
-from quantbench.gate.effect import Effect
+from quantbench.gate.drop import Effect
 from quantbench.gate.evidence import Evidence
-from quantbench.gate.match import Pair
+from quantbench.gate.pairs import Pair
 from quantbench.gate.verdict import Amount, Rules
-from quantbench.record import Row
-from quantbench.stats import paired_change
+from quantbench.results.record import Row
+from quantbench.results.stats import paired_change
+from tests.shared import ROW
 
 RULES = Rules(max_drop=Amount(1, relative=True), max_fp32_drift=Amount(0.2, relative=False))
 

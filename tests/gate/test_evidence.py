@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gate_rows import answers, frame, measured
-from shared import ROW
 
 from quantbench.errors import UserError
-from quantbench.gate.effect import Answers, Mean
+from quantbench.gate.drop import Answers, Mean
 from quantbench.gate.evidence import by_corpus, by_intervals, by_scores, evidence
-from quantbench.gate.match import Pair
-from quantbench.gate.side import Side
+from quantbench.gate.pairs import Pair
+from quantbench.results.load_side import Side
 from quantbench.tasks.lee_news import pearson
-from quantbench.tasks.transcription import accuracy
+from quantbench.tasks.metrics.transcription import accuracy
+from tests.gate.gate_rows import answers, frame, measured
+from tests.shared import ROW
 
 CSV = Side(Path("results.csv"), (), False)
 

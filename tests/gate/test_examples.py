@@ -29,7 +29,7 @@ def shell(folder):
     (folder / "groups" / "model" / "mynet.yaml").write_text(GROUP)
     command = folder / "bin" / "quantbench"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m quantbench.cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m quantbench "$@"\n')
     command.chmod(0o755)
 
     def run(script, **variables):

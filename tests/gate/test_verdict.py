@@ -1,14 +1,14 @@
 from dataclasses import replace
 
 import pytest
-from gate_rows import RULES, answers, found, measured
-from shared import ROW
 
 from quantbench.errors import UserError
-from quantbench.gate.effect import Answers, Mean
+from quantbench.gate.drop import Answers, Mean
 from quantbench.gate.evidence import Evidence, by_intervals
-from quantbench.gate.match import Alone, Pair
+from quantbench.gate.pairs import Alone, Pair
 from quantbench.gate.verdict import Amount, Outcome, Report, amount, judge
+from tests.gate.gate_rows import RULES, answers, found, measured
+from tests.shared import ROW
 
 HELD, DROPPED, UNDECIDED = Outcome.HELD, Outcome.DROPPED, Outcome.UNDECIDED
 # 0.93 points are allowed: 1 % of an fp32 of 93.

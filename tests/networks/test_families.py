@@ -14,11 +14,12 @@ from torchvision import models
 from quantbench import networks, tasks
 from quantbench.assets import fetch
 from quantbench.errors import UserError
-from quantbench.evaluate import Inputs, predict
-from quantbench.networks import checkpoint, torchvision_models
+from quantbench.networks import checkpoint
+from quantbench.networks import torchvision as torchvision_models
 from quantbench.networks.fashion import BUILDERS, preprocess
-from quantbench.tasks.classification import top1
+from quantbench.run.evaluate import Inputs, predict
 from quantbench.tasks.fashion_mnist import normalize
+from quantbench.tasks.metrics.classification import top1
 
 
 def load(name, family, **options):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from quantbench.quant.calibrators import max_range
-from quantbench.quant.intercept import Call, intercept
+from quantbench.quant.intercept.mode import Call, intercept
 from quantbench.quant.layers import Layer, find_layers
 from quantbench.quant.mapping import Mapping
 from quantbench.quant.observe import observe

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantbench.quant import QuantizationError
 from quantbench.quant.calibrators import CALIBRATORS, entropy_range, max_range, mse_range, percentile_range
-from quantbench.quant.errors import QuantizationError
 from quantbench.quant.histogram import Histogram, HistogramCounter
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "data" / "calibrator_reference.json").read_text())["results"]

@@ -9,8 +9,7 @@ from torch import nn
 
 from quantbench.quant.granularity import PerChannel, PerTensor, reduce_min_max, split_groups
 from quantbench.quant.scheme import Scheme
-
-from .helpers import Function, calls_of, mappings_for
+from tests.quant.helpers import Function, calls_of, mappings_for
 
 
 def test_per_tensor_is_the_least_and_the_largest_value_of_all():

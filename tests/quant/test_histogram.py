@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from quantbench.quant.errors import QuantizationError
+from quantbench.quant import QuantizationError
 from quantbench.quant.histogram import BINS, Histogram, HistogramCounter
-from quantbench.quant.memory import CHUNK
+from quantbench.quant.tensors import CHUNK
 
 VALUES = st.one_of(
     st.sampled_from([0.0, -0.0, 1e-45, 1.1754944e-38, -1e-40, 3.4028235e38, 2.0**-100, 2.0**-87]),

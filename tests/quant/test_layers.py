@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from quantbench.quant.layers import find_layers
-
-from .helpers import Function, sites
+from tests.quant.helpers import Function, sites
 
 P = torch.randn
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantbench.quant.errors import QuantizationError
+from quantbench.quant import QuantizationError
 from quantbench.quant.mapping import (
     affine_mapping,
     dequantize,
@@ -15,8 +15,7 @@ from quantbench.quant.mapping import (
     quantize,
     scale_mapping,
 )
-
-from .helpers import naive_scale_quantize
+from tests.quant.helpers import naive_scale_quantize
 
 BITS = st.integers(2, 8)
 FINITE = st.floats(-1e3, 1e3, width=32)

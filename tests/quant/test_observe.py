@@ -7,11 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quantbench.quant.errors import QuantizationError
+from quantbench.quant import QuantizationError
 from quantbench.quant.histogram import Histogram
 from quantbench.quant.observe import observe
-
-from .helpers import Function, calls_of, hooks_of
+from tests.quant.helpers import Function, calls_of, hooks_of
 
 P = torch.randn
 

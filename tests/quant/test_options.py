@@ -7,16 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from quantbench.quant.calibrators import max_range
-from quantbench.quant.gelu import clip_gelu
 from quantbench.quant.layers import find_layers
 from quantbench.quant.mapping import Mapping
 from quantbench.quant.observe import observe
 from quantbench.quant.scheme import Range, Scheme, activation_ranges, build_mappings, weight_ranges
 from quantbench.quant.simulate import simulate
 from quantbench.quant.sqnr import decibel, weight_sqnr_db
-
-from .helpers import Function
-from .transformers_networks import bert
+from quantbench.quant.transforms.gelu import clip_gelu
+from tests.quant.helpers import Function
+from tests.quant.transformers_networks import bert
 
 
 def calibrated(

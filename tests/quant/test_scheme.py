@@ -7,22 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from quantbench.quant import QuantizationError
 from quantbench.quant.calibrators import max_range
-from quantbench.quant.errors import QuantizationError
 from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import find_layers
 from quantbench.quant.mapping import fake_quantize
 from quantbench.quant.observe import observe
-from quantbench.quant.scheme import (
-    Range,
-    Scheme,
-    activation_ranges,
-    build_mappings,
-    quantized_layers,
-    weight_ranges,
-)
-
-from .helpers import Function
+from quantbench.quant.scheme import Range, Scheme, activation_ranges, build_mappings, quantized_layers, weight_ranges
+from tests.quant.helpers import Function
 
 P = torch.randn
 

@@ -10,12 +10,11 @@ from torch import nn
 
 from quantbench.quant import mapping as maps
 from quantbench.quant.layers import find_layers
-from quantbench.quant.memory import CHUNK
 from quantbench.quant.observe import observe
 from quantbench.quant.scheme import Scheme, build_mappings, weight_ranges
 from quantbench.quant.simulate import _Scratch, fake_quantize_into, simulate
-
-from .helpers import Function, hooks_of, mappings_for, naive_scale_quantize
+from quantbench.quant.tensors import CHUNK
+from tests.quant.helpers import Function, hooks_of, mappings_for, naive_scale_quantize
 
 P = torch.randn
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from quantbench.report.figure import Figure, styled
+from quantbench.report.figures.figure import Figure, styled
 
 
 def boxes(drawing: Drawing) -> list[tuple[str, Bbox]]:

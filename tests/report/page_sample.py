@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from shared import ROW
-
-from quantbench.record import Row
-from quantbench.report.figure import Figure, blank
-from quantbench.report.results import Results
-from quantbench.report.table import MISSING, Item, Table
+from quantbench.report.figures.figure import Figure, blank
+from quantbench.report.tables.table import MISSING, Item, Table
+from quantbench.results.load import Results
+from quantbench.results.record import Row
+from tests.shared import ROW
 
 NASTY = "<script>document.title='hacked'</script>\"'&<img src=x onerror=alert(1)>"
 COMMAND = "quantbench run model=alpha calib=max 'skip_layers=[conv1,\"fc\"]' && echo <done>"

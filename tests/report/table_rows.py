@@ -3,10 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from shared import ROW
-
-from quantbench.report.results import Results
 from quantbench.report.tables import tables
+from quantbench.results.load import Results
+from tests.shared import ROW
 
 PAPERS = replace(
     ROW,

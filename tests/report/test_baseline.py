@@ -1,11 +1,11 @@
 from dataclasses import replace
 
 import pytest
-from table_rows import row
 
 from quantbench.report import baseline
 from quantbench.report.baseline import check_baseline
 from quantbench.report.published import published
+from tests.report.table_rows import row
 
 TORCHVISION = {"config": {"model": {"weights": "IMAGENET1K_V1"}}}
 

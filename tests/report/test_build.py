@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from page_sample import MEASURED, sample_figure, sample_results, sample_table
 
 from quantbench.errors import UserError
 from quantbench.report import build as module
 from quantbench.report.build import MADE, build
+from tests.report.page_sample import MEASURED, sample_figure, sample_results, sample_table
 
 
 @pytest.fixture

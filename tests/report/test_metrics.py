@@ -1,10 +1,10 @@
 import pytest
 
 from quantbench.report.metrics import explained, is_same, is_share, kind
-from quantbench.tasks.classification import ACCURACY
 from quantbench.tasks.lee_news import PEARSON, SPEARMAN
+from quantbench.tasks.metrics.classification import ACCURACY
+from quantbench.tasks.metrics.transcription import LETTER_ACCURACY, WORD_ACCURACY
 from quantbench.tasks.squad import EXACT_MATCH, F1
-from quantbench.tasks.transcription import LETTER_ACCURACY, WORD_ACCURACY
 
 TASK_METRICS = (ACCURACY, F1, EXACT_MATCH, PEARSON, SPEARMAN, WORD_ACCURACY, LETTER_ACCURACY)
 

@@ -1,5 +1,5 @@
 from quantbench.report.published import Counterpart, counterparts, paper_folder, published
-from quantbench.report.table import CONFIDENCES
+from quantbench.report.tables.table import CONFIDENCES
 
 
 def test_a_published_figure_has_its_value_and_confidence():

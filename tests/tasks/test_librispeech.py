@@ -7,7 +7,8 @@ import pytest
 import soundfile
 from datasets import Audio, Dataset
 
-from quantbench import hub, tasks
+from quantbench import tasks
+from quantbench.assets import huggingface as hub
 from quantbench.errors import UserError
 from quantbench.tasks import librispeech
 

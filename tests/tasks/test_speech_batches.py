@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from quantbench import networks, tasks
-from quantbench.evaluate import Inputs, predict
 from quantbench.methods.ptq import collect, quantize
 from quantbench.quant.calibrators import max_range
 from quantbench.quant.layers import find_layers
 from quantbench.quant.scheme import Scheme
 from quantbench.quant.simulate import simulate
+from quantbench.run.evaluate import Inputs, predict
 
 
 @pytest.fixture(scope="module")

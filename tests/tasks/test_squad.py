@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from quantbench import tasks
-from quantbench.cell import cell_from_config
+from quantbench.assets.huggingface import Absent
 from quantbench.errors import UserError
-from quantbench.hub import Absent
+from quantbench.sweep.cell import cell_from_config
 from quantbench.tasks import squad
 from quantbench.tasks.squad import DEV, TRAIN, Question, exact_match, f1, read
 

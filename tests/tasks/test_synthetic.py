@@ -3,7 +3,8 @@ import torch
 
 from quantbench import tasks
 from quantbench.errors import UserError
-from quantbench.tasks.synthetic import Noise, largest_output
+from quantbench.tasks.synthetic import largest_output
+from quantbench.tasks.task import Noise
 
 
 def test_the_task():

@@ -1,0 +1,107 @@
+"""`quantbench check`: the gate. Fails when quantization costs more accuracy than it used to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantbench.cli.arguments import Parser, columns
+from quantbench.console import folded, say
+from quantbench.errors import UserError
+
+if TYPE_CHECKING:
+    from quantbench.gate.verdict import Report, Rules
+
+HELP = """usage: quantbench check RESULTS --baseline BASELINE [OPTION ...]
+
+Compares what quantization costs now with what it cost in the baseline, row by row. Each of the two is a results.csv or
+a results folder; where both are folders with per-sample scores, rows are compared in pairs of samples.
+
+  --max-drop 1%          how much more quantization may cost: percent of fp32, or points such as 0.5 (default 1%)
+  --confidence 95        of the one-sided bounds, in percent
+  --undecided-passes     exit code 0, not 3, where there are too few samples to tell
+  --missing-passes       exit code 0, not 2, where rows of the baseline are not among the results
+  --max-fp32-drift 0.2   say so where fp32 itself moved by more: points, or percent such as 1%
+  --fp32-fails           exit code 1 there
+  --ignore COLUMN,...    columns in which the rows of a pair may differ, such as seed or calib,percentile
+  --markdown FILE        the verdict for a CI's summary; added to the end of $GITHUB_STEP_SUMMARY
+  --junit FILE           the verdict as JUnit's XML
+  --json FILE            the verdict as JSON; - is the standard output, which then has nothing else
+  --github               annotations for GitHub Actions
+
+Exit codes: 0 held; 1 dropped; 2 unusable input, or rows of the baseline are missing; 3 too few samples to tell."""
+
+
+DEFAULTS = {"--max-drop": "1%", "--confidence": "95", "--max-fp32-drift": "0.2", "--ignore": ""}
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the verdict, writes it to the files asked for, and returns its exit code."""
+    if "-h" in arguments or "--help" in arguments:
+        folded(HELP)
+        return 0
+    parser = Parser("quantbench check", add_help=False, allow_abbrev=False)
+    parser.add_argument("results", nargs="?", type=Path)
+    for option, default in DEFAULTS.items():
+        parser.add_argument(option, default=default)
+    for option in ("--baseline", "--markdown", "--junit", "--json"):
+        parser.add_argument(option, type=Path)
+    for option in ("--undecided-passes", "--missing-passes", "--fp32-fails", "--github"):
+        parser.add_argument(option, action="store_true")
+    options = parser.parse_args(arguments)
+    if options.results is None or options.baseline is None:
+        raise UserError("check what? `quantbench check results.csv --baseline baseline.csv`")
+
+    from quantbench.gate.pairs import match
+    from quantbench.gate.verdict import check
+    from quantbench.results.load_side import read_side
+
+    rules = _rules(options)
+    new, baseline = read_side(options.results), read_side(options.baseline)
+    report = check(match(baseline.rows, new.rows, columns(options.ignore)), baseline, new, rules)
+    _write(report, options)
+    return report.exit_code
+
+
+def _rules(options: argparse.Namespace) -> Rules:
+    from quantbench.gate.verdict import Rules, amount
+
+    try:
+        confidence = float(options.confidence.rstrip("% "))
+    except ValueError:
+        confidence = 0.0
+    if not 50 < confidence < 100:
+        raise UserError(f"--confidence={options.confidence}: must be percent above 50 and below 100, such as 95")
+    return Rules(
+        max_drop=amount(options.max_drop, "--max-drop"),
+        max_fp32_drift=amount(options.max_fp32_drift, "--max-fp32-drift"),
+        confidence=confidence / 100,
+        undecided_passes=options.undecided_passes,
+        missing_passes=options.missing_passes,
+        fp32_fails=options.fp32_fails,
+    )
+
+
+def _write(report: Report, options: argparse.Namespace) -> None:
+    from quantbench.cli import check_terminal as terminal
+    from quantbench.gate import formats as render
+    from quantbench.gate import machine
+    from quantbench.results.files import write_text
+
+    if options.json == Path("-"):
+        print(machine.as_json(report), end="")
+    else:
+        terminal.show(report)
+        if options.json:
+            write_text(options.json, machine.as_json(report))
+    if options.markdown:
+        render.write_markdown(options.markdown, render.markdown(report))
+    if options.junit:
+        write_text(options.junit, machine.junit(report))
+    if options.github:
+        stream = sys.stderr if options.json == Path("-") else sys.stdout
+        print("\n".join(machine.github(report)), file=stream)
+    if not report.rows:
+        say("no row of the results is in the baseline: see the notes above")

@@ -1,0 +1,183 @@
+"""A verdict in words and as a table; what comes from the rows was cleaned by `words` before."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from quantbench.gate.pairs import Alone
+from quantbench.gate.verdict import Judged, Outcome, Report
+from quantbench.report.formats.render import markdown_rows, markdown_text
+from quantbench.report.tables.table import MISSING, Item, Table
+from quantbench.results.files import unwritable, write_text
+from quantbench.results.recipe import named, recipe, shown
+
+SOURCES = {
+    "samples": "by the scores of the same samples",
+    "intervals": "by the intervals of the two rows",
+    "same outputs": "the two runs gave exactly the same outputs",
+}
+MOST_ROWS = 500  # of a summary: GitHub takes 1 MiB
+COLUMNS = (
+    *("verdict", "network", "recipe", "metric", "samples", "fp32", "quantized", "change before", "change now"),
+    *("drop", "at least", "at most", "allowed", "would show", "by"),
+)
+
+
+def headline(report: Report) -> str:
+    """The outcome in one line."""
+    if not report.rows:
+        return "nothing to compare: no row is in both"
+    parts = [
+        f"{report.count(outcome)} {word}"
+        for outcome, word in ((Outcome.DROPPED, "dropped"), (Outcome.UNDECIDED, "may have dropped"))
+        if report.count(outcome)
+    ]
+    parts.append(f"{report.count(Outcome.HELD)} held")
+    if report.missing:
+        parts.append(f"{len(report.missing)} missing")
+    rows = "1 row" if len(report.rows) == 1 else f"{len(report.rows)} rows"
+    return f"{rows} compared: {', '.join(parts)}"
+
+
+def sentence(row: Judged, confidence: float) -> str:
+    """What was found of a row, its name and verdict apart."""
+    old, new = row.pair.baseline, row.pair.new
+    now = f"{new.metric} {_number(new.fp32)} in fp32, {_number(new.quantized)} quantized"
+    if row.evidence.is_certain:
+        return shown(f"{now}: {SOURCES['same outputs']}")
+    changes = f"change {_change(new.fp32, new.quantized)}, was {_change(old.fp32, old.quantized)}"
+    bounds = f"at least {row.low:+.2f}, at most {row.high:+.2f} ({100 * confidence:g} % each)"
+    drop = f"a drop of {row.drop:+.2f} points, {bounds}, {row.tolerance:.2f} allowed"
+    return f"{shown(now)}: {changes}: {drop}; {smallest(row)}; {SOURCES[row.evidence.source]}"
+
+
+def smallest(row: Judged) -> str:
+    """What the samples could have shown."""
+    if math.isinf(row.detectable):
+        return "so few samples show no drop at all"
+    return f"{row.pair.new.samples:,} samples show a drop from {row.detectable:.2f} on"
+
+
+def notes(report: Report) -> list[str]:
+    """A line on everything that the verdicts do not say."""
+    lines = [f"missing: {line}" for line in _listed(report.missing)]
+    lines += [f"new, nothing to compare with: {line}" for line in _listed(report.added)]
+    for row in report.rows:
+        who = f"{named(row.pair.new)} ({shown(row.pair.new.metric)})"
+        if row.fp32_moved:
+            lines.append(
+                f"fp32 moved by {row.fp32_drift:+.2f} points, {_number(row.pair.baseline.fp32)} -> "
+                f"{_number(row.pair.new.fp32)}, which is no cost of quantization: {who}"
+            )
+        if row.improved:
+            lines.append(f"improved: quantization costs {-row.drop:.2f} points less than before: {who}")
+        elif row.outcome is Outcome.HELD and row.low > 0:
+            lines.append(f"held, but beyond chance {row.drop:.2f} points more than before: {who}")
+        if row.evidence.note:
+            lines.append(f"compared by intervals, {row.evidence.note}: {who}")
+    return lines + [shown(problem) for problem in report.problems]
+
+
+def explanation(report: Report) -> str:
+    """What the numbers are."""
+    sure = f"{100 * report.rules.confidence:g} %"
+    return (
+        "Change: quantized - fp32, in points. Drop: how much more quantization costs than in the baseline; at least, "
+        f"at most: its one-sided {sure} bounds. Held: a drop above the allowed {report.rules.max_drop} is excluded at "
+        f"{sure}. Dropped: less than that is excluded, corrected for the number of rows. May have dropped: too few "
+        "samples to tell. Would show: the smallest true drop that is called dropped with probability 80 %."
+    )
+
+
+def as_table(report: Report) -> Table:
+    """A line a row."""
+    return Table(
+        name="gate",
+        title="Does quantization cost more than it did?",
+        caption=explanation(report),
+        columns=COLUMNS,
+        rows=tuple(_line(row) for row in report.rows),
+        notes=tuple(notes(report)),
+    )
+
+
+def markdown(report: Report) -> str:
+    """A summary of a CI run, no longer than GitHub takes."""
+    table = as_table(report)
+    kept = replace(table, rows=table.rows[:MOST_ROWS])
+    left_out = len(report.rows) - len(kept.rows)
+    parts = [f"### Quantization gate: {headline(report)}", markdown_rows(kept)]
+    if left_out:
+        parts.append(
+            f"{left_out} more rows are left out, all of them {report.rows[MOST_ROWS].outcome.value} or better."
+        )
+    listed = [f"- {markdown_text(note)}" for note in table.notes]
+    if len(listed) > MOST_ROWS:
+        listed = [*listed[:MOST_ROWS], f"- and {len(listed) - MOST_ROWS} more"]
+    parts += ["\n".join(listed)] if listed else []
+    return "\n\n".join([*parts, markdown_text(table.caption)]) + "\n"
+
+
+def write_markdown(path: Path, text: str) -> None:
+    """Write a summary; what is not a plain file, or is GitHub's summary of this step, gets it at its end.
+
+    Raises:
+        Unwritable: it cannot be written.
+    """
+    if not path.exists() or (path.is_file() and str(path) != os.environ.get("GITHUB_STEP_SUMMARY")):
+        return write_text(path, text)
+    try:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _listed(rows: Iterable[Alone]) -> list[str]:
+    """A line a network, metric and reason, with every recipe."""
+    recipes: dict[tuple[str, str], list[str]] = {}
+    for alone in rows:
+        row = alone.row
+        network = f"{shown(row.model)} on {shown(row.task)} ({shown(row.metric or row.status)})"
+        recipes.setdefault((network, alone.why), []).append(recipe(row))
+    return [f"{network}: {why}: {'; '.join(said)}" for (network, why), said in recipes.items()]
+
+
+def _line(row: Judged) -> tuple[Item, ...]:
+    old, new = row.pair.baseline, row.pair.new
+    texts: Iterable[str] = (row.outcome.value, shown(new.model), recipe(new))
+    certain = row.evidence.is_certain
+    numbers = (
+        Item(_number(new.fp32), new.fp32),
+        Item(_number(new.quantized), new.quantized),
+        Item(_change(old.fp32, old.quantized), _difference(old.fp32, old.quantized)),
+        Item(_change(new.fp32, new.quantized), _difference(new.fp32, new.quantized)),
+        _item(row.drop),
+        _item(0.0 if certain else row.low),
+        _item(0.0 if certain else row.high),
+        _item(row.tolerance, ""),
+        _item(row.detectable, ""),
+    )
+    metric = Item(f"{shown(new.metric)} on {shown(new.task)}")
+    return (*map(Item, texts), metric, Item(f"{new.samples:,}"), *numbers, Item(row.evidence.source))
+
+
+def _item(value: float, sign: str = "+") -> Item:
+    return Item(f"{value:{sign}.2f}", value) if math.isfinite(value) else Item(MISSING)
+
+
+def _difference(fp32: float | None, quantized: float | None) -> float:
+    assert fp32 is not None and quantized is not None
+    return quantized - fp32
+
+
+def _change(fp32: float | None, quantized: float | None) -> str:
+    return f"{_difference(fp32, quantized):+.2f}"
+
+
+def _number(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.2f}"

@@ -1,0 +1,1 @@
+"""Networks of the transformers library, and files of other programs that hold their weights."""

@@ -1,0 +1,235 @@
+"""Transformers that read text, from the hub, a folder, a registry package or with random weights.
+
+The modules are those of the package transformers. A head says what a network answers: class logits, an embedding, or
+where in a paragraph an answer lies.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quantbench.errors import UserError
+from quantbench.networks.huggingface import speech_ctc as speech
+from quantbench.networks.huggingface.question_answering import best_answer, windower
+from quantbench.networks.huggingface.weights import Source, build, identity, open_source, read_tokenizer
+from quantbench.networks.network import Item, Network
+from quantbench.quant import QuantizationError
+
+
+@dataclass(frozen=True)
+class Head:
+    """What transformers calls the module, and what its outputs become: `answer(outputs, mask)`, [n, ...]."""
+
+    auto_class: str
+    answer: Callable[[Any, Tensor], Tensor]
+
+
+def load(
+    *,
+    name: str,
+    head: str | None,
+    weights: str = "hub",
+    seed: int = 0,
+    hub: str | None = None,
+    path: str | None = None,
+    asset: str | None = None,
+    architecture: Mapping[str, Any] | None = None,
+    classes: int | None = None,
+    max_length: int = 384,
+    stride: int = 128,
+) -> Network:
+    """A network of transformers with one of the HEADS.
+
+    `weights` is `hub` (those of `hub`, by default `name`, or of the folder `path` that replaces it), `registry` (those
+    of the `asset`), `shipped` (these, but for what quantbench carries itself), `random` (of `architecture`, else of the
+    hub's configuration), or a file. A text is cut off at `max_length` tokens; a paragraph is cut into windows that
+    start every `stride` tokens. Raises UserError if the weights cannot be had or do not fit, or for a length or stride
+    that the network cannot have.
+    """
+    if head in speech.HEADS:  # model=hf is of this family, whatever its head
+        return speech.load(
+            name=name, head=head, weights=weights, seed=seed, hub=hub, path=path, asset=asset, architecture=architecture
+        )
+    if head not in HEADS:
+        raise UserError(f"model.head={head or 'null'}: must be one of {', '.join([*HEADS, *speech.HEADS])}")
+    source = Source(name, weights, seed, hub or name, path, asset, architecture, classes)
+    opened = open_source(source)
+    module = build(opened, HEADS[head].auto_class)
+    vocabulary, padding = getattr(opened.config, "vocab_size", None), getattr(opened.config, "pad_token_id", None)
+    if vocabulary is None:
+        raise UserError(f"{name} reads no text: its configuration has no vocabulary")
+    _check_length(module, max_length)
+    _check_stride(stride)
+    names = _arguments(name, module)
+    _answer_with(name, module, names, HEADS[head].answer)
+    tokenizer = cache(partial(read_tokenizer, name, opened.tokenizer_folder, vocabulary))
+    noise = partial(_noise, names, vocabulary, max_length)
+    preprocess, decode = _READERS[head](name, tokenizer, names, max_length, stride)
+    return Network(
+        name=name,
+        module=module.eval(),
+        preprocess=preprocess,
+        decode=decode,
+        example=tuple(tensor[None] for tensor in noise(0)),
+        noise=noise,
+        pad=tuple(float(padding or 0) if each == "input_ids" else 0.0 for each in names),
+        weights=identity(opened),
+        preprocessing=f"tokenizer {opened.tokenizer_version}, at most {max_length} tokens"
+        + (f", windows every {stride}" if head == "question_answering" else ""),
+    )
+
+
+def _logits(outputs: Any, mask: Tensor) -> Tensor:
+    """Class logits [n, classes]."""
+    logits: Tensor = outputs.logits
+    return logits
+
+
+def _mean(outputs: Any, mask: Tensor) -> Tensor:
+    """The mean of the last hidden states over the text: [n, hidden]."""
+    weight = mask[..., None].to(outputs.last_hidden_state.dtype)
+    mean: Tensor = (outputs.last_hidden_state * weight).sum(1) / weight.sum(1)
+    return mean
+
+
+def _start_and_end(outputs: Any, mask: Tensor) -> Tensor:
+    """Logits of start and end, [n, tokens, 2], zeros behind the text."""
+    return torch.stack([outputs.start_logits, outputs.end_logits], -1) * mask[..., None]
+
+
+HEADS = {
+    "question_answering": Head("AutoModelForQuestionAnswering", _start_and_end),
+    "sequence_classification": Head("AutoModelForSequenceClassification", _logits),
+    "embedding": Head("AutoModel", _mean),
+}
+
+
+def _read_paragraphs(
+    name: str, tokenizer: Callable[[], Any], names: tuple[str, ...], max_length: int, stride: int
+) -> tuple[Callable[[Any], list[Item]], Callable[[Any, Tensor], Any]]:
+    windows = cache(lambda: windower(tokenizer(), max_length, stride))
+
+    def preprocess(raw: Any) -> list[Item]:
+        return [_item(names, window.inputs) for window in windows()(*_texts(name, raw, 2))]
+
+    def decode(raw: Any, outputs: Tensor) -> str:
+        return best_answer(raw[1], windows()(*raw), outputs.double().numpy())
+
+    return preprocess, decode
+
+
+def _read_to_classify(
+    name: str, tokenizer: Callable[[], Any], names: tuple[str, ...], max_length: int, stride: int
+) -> tuple[Callable[[Any], list[Item]], None]:
+    def preprocess(raw: Any) -> list[Item]:
+        return [_tokens(tokenizer(), names, max_length, *_texts(name, raw, 1, 2))]
+
+    return preprocess, None
+
+
+def _read_to_compare(
+    name: str, tokenizer: Callable[[], Any], names: tuple[str, ...], max_length: int, stride: int
+) -> tuple[Callable[[Any], list[Item]], Callable[[Any, Tensor], Any]]:
+    def preprocess(raw: Any) -> list[Item]:
+        return [_tokens(tokenizer(), names, max_length, text) for text in _texts(name, raw, 1, 2)]
+
+    def decode(raw: Any, outputs: Tensor) -> float:
+        """The cosine of the angle between the embeddings of the two texts."""
+        _texts(name, raw, 2)
+        first, second = outputs.double()
+        return float(F.cosine_similarity(first, second, dim=0))
+
+    return preprocess, decode
+
+
+_READERS: dict[str, Callable[..., tuple[Callable[[Any], list[Item]], Callable[[Any, Tensor], Any] | None]]] = {
+    "question_answering": _read_paragraphs,
+    "sequence_classification": _read_to_classify,
+    "embedding": _read_to_compare,
+}
+
+
+def _texts(name: str, raw: Any, *counts: int) -> tuple[str, ...]:
+    texts = (raw,) if isinstance(raw, str) else raw
+    if not isinstance(texts, tuple) or len(texts) not in counts or not all(isinstance(text, str) for text in texts):
+        wanted = " or ".join({1: "a text", 2: "a pair of texts"}[count] for count in counts)
+        raise UserError(f"{name} reads {wanted}, the samples of this task are something else: choose another task")
+    return texts
+
+
+def _tokens(tokenizer: Any, names: tuple[str, ...], max_length: int, *texts: str) -> Item:
+    found = tokenizer(*texts, truncation=True, max_length=max_length)
+    return _item(names, {key: torch.tensor(values) for key, values in found.items()})
+
+
+def _item(names: tuple[str, ...], inputs: Mapping[str, Tensor]) -> Item:
+    """What the tokenizer gave, in the order of the network's arguments; a second text that is not marked is none."""
+    return tuple(inputs[name] if name in inputs else torch.zeros_like(inputs["input_ids"]) for name in names)
+
+
+def _noise(names: tuple[str, ...], vocabulary: int, max_length: int, seed: int) -> Item:
+    """A text of full length whose words are drawn by `seed`."""
+    generator = torch.Generator().manual_seed(seed)
+    values = {
+        "input_ids": torch.randint(vocabulary, (max_length,), generator=generator),
+        "attention_mask": torch.ones(max_length, dtype=torch.int64),
+    }
+    return _item(names, values)
+
+
+def _arguments(name: str, module: nn.Module) -> tuple[str, ...]:
+    """The arguments that are given to a network: those that its architecture tells two texts apart by, if it does.
+
+    Raises UserError where padding cannot be hidden from it: its answers would depend on the other texts of a batch.
+    """
+    parameters = inspect.signature(module.forward).parameters
+    if "attention_mask" not in parameters:
+        raise UserError(f"{name} cannot be used: {type(module).__name__} takes no attention mask and reads padding")
+    types = "token_type_ids" in parameters and getattr(module.config, "type_vocab_size", 0) > 1
+    return ("input_ids", "attention_mask", *(("token_type_ids",) if types else ()))
+
+
+def _answer_with(name: str, module: nn.Module, names: tuple[str, ...], answer: Callable[[Any, Tensor], Tensor]) -> None:
+    """Let the module take tensors by position and give one tensor; its layers keep their names.
+
+    What an architecture says of inputs that it cannot take becomes a UserError.
+    """
+    original = type(module)
+
+    class Answering(original):  # type: ignore[misc,valid-type]
+        def forward(self, *batch: Tensor) -> Tensor:
+            given = dict(zip(names, batch, strict=True))
+            try:
+                outputs = original.forward(self, **given)
+            except QuantizationError:
+                raise
+            except (ValueError, AssertionError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise UserError(f"{name} cannot be run on a batch of texts as they are ({reason})") from error
+            return answer(outputs, given["attention_mask"])
+
+    Answering.__name__ = original.__name__
+    module.__class__ = Answering
+
+
+def _check_length(module: nn.Module, max_length: int) -> None:
+    positions = getattr(module.config, "max_position_embeddings", None)
+    for name, child in module.named_modules():
+        if name.endswith("position_embeddings") and isinstance(child, nn.Embedding) and child.padding_idx is not None:
+            positions = child.num_embeddings - child.padding_idx - 1  # RoBERTa and MPNet count from behind padding
+    if not isinstance(max_length, int) or max_length < 8 or (positions and max_length > positions):
+        most = f" to {positions}, the positions that the network has" if positions else ""
+        raise UserError(f"model.max_length={max_length}: must be an integer from 8{most}")
+
+
+def _check_stride(stride: int) -> None:
+    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+        raise UserError(f"model.stride={stride}: must be an integer of at least 1")

@@ -1,0 +1,1 @@
+"""Jasper and QuartzNet, with the readers of their checkpoints."""

@@ -1,0 +1,1 @@
+"""Sees every compute-intensive operation of a module while it runs."""

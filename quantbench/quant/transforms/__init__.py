@@ -1,0 +1,1 @@
+"""Rewrites of the float network into an equivalent one, before calibration."""

@@ -1,0 +1,1 @@
+"""Records on disk and what their numbers say: rows, intervals, tests. Imports no torch."""

@@ -1,0 +1,134 @@
+"""What a cell produced: its row, the details beside it, and the scores of every sample."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from quantbench.quant.histogram import Histogram
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of results.csv. Metrics and changes are in the metric's points (top-1: percent)."""
+
+    cell: str
+    suite: str
+    model: str
+    task: str
+    metric: str | None = None
+    samples: int | None = None
+    fp32: float | None = None
+    quantized: float | None = None
+    change: float | None = None  # quantized - fp32
+    change_low: float | None = None  # paired 95 % interval over samples
+    change_high: float | None = None
+    relative_change: float | None = None  # change / fp32
+    p_value: float | None = None  # exact paired test (McNemar) that nothing changed; right/wrong scores only
+    detectable_drop: float | None = None  # the smallest true drop that samples like these show, in points, see stats.py
+    secondary_metric: str | None = None  # another metric of the same answers, where the task has one
+    secondary_fp32: float | None = None
+    secondary_quantized: float | None = None
+    secondary_change: float | None = None
+    secondary_change_low: float | None = None
+    secondary_change_high: float | None = None
+    agreement: float | None = None  # percent of evaluated samples with the same prediction, unlabelled ones included
+    sqnr_db: float | None = None  # 10 log10(signal / noise) of the outputs, energies summed over all samples
+    calib: str | None = None  # empty where activations stay in float
+    percentile: float | None = None
+    calib_parameters: str | None = None  # those of another calibrator, as name=value
+    weight_granularity: str | None = None
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+    mapping: str | None = None
+    fold_bn: bool | None = None
+    skip_layers: str | None = None  # the patterns, separated by spaces
+    residual_adds: bool | None = None  # both inputs of residual adds quantized too
+    gelu_bound: float | None = None  # GELU's output clipped from above at it
+    method: str | None = None
+    backend: str | None = None
+    seed: int | None = None
+    calibration_samples: int | None = None
+    batch_size: int | None = None
+    layers: int | None = None
+    layers_quantized: int | None = None
+    seconds_calibrate: float | None = None
+    seconds_fp32: float | None = None
+    seconds_quantized: float | None = None
+    seconds: float | None = None  # of this cell in all; less than its passes where some were kept from before
+    peak_memory_mb: float | None = None
+    device: str | None = None
+    isa: str | None = None
+    torch: str | None = None
+    git: str | None = None
+    started: str | None = None
+    status: str = "ok"  # ok, failed (bad input or missing data), error (unexpected) or unsupported (not built yet)
+    error: str | None = None
+
+
+def is_structure_run(row: Row) -> bool:
+    """Whether the inputs of a row have no right answers: it has agreement and SQNR, and never an accuracy.
+
+    A cell that failed says no metric either; there only the task tells.
+    """
+    return row.metric is None and (row.status == "ok" or row.task == "synthetic")
+
+
+_Key = TypeVar("_Key")
+
+
+def grouped(rows: Iterable[Row], key: Callable[[Row], _Key]) -> dict[_Key, list[Row]]:
+    """The rows by what `key` says of them, groups and rows in the order they came in."""
+    groups: dict[_Key, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
+
+
+COLUMNS = tuple(f.name for f in fields(Row))
+LARGEST = 1e15
+_KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float), "bool": bool}
+
+
+def check_types(row: Row) -> None:
+    """Refuse a row from a file whose values are not what Row declares.
+
+    Raises:
+        TypeError: the message names the column.
+    """
+    for column in fields(row):
+        kind, *optional = str(column.type).split(" | ")
+        value = getattr(row, column.name)
+        if not (isinstance(value, _KINDS[kind]) or (value is None and optional)):
+            raise TypeError(f"{column.name} is {value!r}")
+        if isinstance(value, int | float) and not abs(value) < LARGEST:
+            raise TypeError(f"{column.name} is no finite number of a sensible size")
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything a cell produced. `samples` is one line a sample, None where the cell failed.
+
+    `histograms` are those of the activation sites that the cell was calibrated on; cells that share them name the same
+    file in `details["histograms"]`.
+    """
+
+    row: Row
+    details: dict[str, Any] = field(default_factory=dict)
+    samples: pd.DataFrame | None = None
+    histograms: Mapping[str, Histogram] | None = None
+
+
+# Raised whenever a record of the same configuration would no longer mean the same.
+SCHEMA = 1
+
+
+def fingerprint(value: Any) -> str:
+    """Twelve hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -1,0 +1,247 @@
+"""Runs a network over samples and keeps its outputs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quantbench.console import track
+from quantbench.errors import UserError, ran_out, unexpected
+from quantbench.networks.network import Item, Network
+from quantbench.quant import QuantizationError
+from quantbench.quant.observe import observe
+from quantbench.run.memory import ADVICE, OutOfMemory, memory_for
+from quantbench.tasks.task import Noise, Sample
+
+# Preprocessed inputs up to this many bytes are kept, so that several passes decode once.
+KEPT_BYTES = 1 << 30
+
+
+class Broken(Exception):
+    """A network, or what prepares its inputs, raised what nobody expects. The text says where, and what it was."""
+
+
+class Inputs:
+    """The preprocessed items of samples.
+
+    Where a network's items have one shape, there is one a sample, decoded on first use and, with `keep`, kept where
+    they are small. Where they differ in length, all are prepared at the first use, and batches are made of items of
+    similar length. With `keep`, an item that occurs in several samples is then run once.
+    """
+
+    def __init__(self, network: Network, samples: Sequence[Sample], keep: bool = False) -> None:
+        """Decode nothing yet."""
+        self.samples = samples
+        self.network = network
+        self._kept: dict[int, Item] = {}
+        size = sum(t.numel() * t.element_size() for t in network.example)
+        self._keep = keep
+        self._fits = keep and size * len(samples) <= KEPT_BYTES
+
+    @property
+    def owned(self) -> list[list[int]]:
+        """For each sample, the indices of its items."""
+        return [[i] for i in range(len(self.samples))] if self.network.pad is None else self._prepared[1]
+
+    def batches(self, size: int, device: str, label: str, padded: bool = True) -> Batches:
+        """A pass over all items, with a progress bar.
+
+        Without `padded`, only items of the same length share a batch, so that no padding is made.
+        """
+        return Batches(self, size, device, label, padded)
+
+    def owner(self, item: int) -> Sample:
+        """The first sample that has this item."""
+        return next(sample for sample, items in zip(self.samples, self.owned, strict=True) if item in items)
+
+    def plan(self, size: int, padded: bool) -> list[list[int]]:
+        """The indices of the items of every batch."""
+        if self.network.pad is None:
+            return _chunks(list(range(len(self.samples))), size)
+        lengths = [item[0].shape[-1] for item in self._prepared[0]]
+        order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+        if padded:
+            return _chunks(order, size)
+        alike: dict[int, list[int]] = {}
+        for i in order:
+            alike.setdefault(lengths[i], []).append(i)
+        return [chunk for group in alike.values() for chunk in _chunks(group, size)]
+
+    def stack(self, indices: list[int]) -> Item:
+        """The items of a batch, one tensor an argument."""
+        pad = self.network.pad
+        if pad is None:
+            items = [self._item(i) for i in indices]
+            return tuple(in_fast_layout(torch.stack(tensors)) for tensors in zip(*items, strict=True))
+        arguments = zip(*(self._prepared[0][i] for i in indices), strict=True)
+        return tuple(_padded(tensors, value) for tensors, value in zip(arguments, pad, strict=True))
+
+    def _item(self, index: int) -> Item:
+        if index in self._kept:
+            return self._kept[index]
+        (item,) = self._read(self.samples[index])
+        if self._fits:
+            self._kept[index] = item
+        return item
+
+    @cached_property
+    def _prepared(self) -> tuple[list[Item], list[list[int]]]:
+        """All items, and for each sample the indices of its items."""
+        items: list[Item] = []
+        owned: list[list[int]] = []
+        known: dict[bytes, int] = {}
+        for sample in self.samples:
+            owned.append([])
+            for item in self._read(sample):
+                content = _digest(item) if self._keep else b""
+                if content not in known or not self._keep:
+                    known[content] = len(items)
+                    items.append(item)
+                owned[-1].append(known[content])
+        return items, owned
+
+    def _read(self, sample: Sample) -> list[Item]:
+        try:
+            raw = sample.read()
+            return [self.network.random_item(raw.seed)] if isinstance(raw, Noise) else self.network.preprocess(raw)
+        except (UserError, QuantizationError):
+            raise
+        except Exception as error:
+            if ran_out(error):
+                raise
+            raise Broken(f"sample {sample.id} cannot be prepared: {unexpected(error)}") from error
+
+    def answers(self, outputs: Tensor) -> Any:
+        """What the network says to each sample, of the outputs [items, ...]: a sequence, or a tensor [n, ...]."""
+        decode = self.network.decode
+        if decode is None or isinstance(self.samples[0].read(), Noise):  # no sample or every one is noise
+            return outputs
+        return [decode(s.read(), outputs[indices]) for s, indices in zip(self.samples, self.owned, strict=True)]
+
+
+class Batches:
+    """A pass over inputs: for each batch the indices of its items and these, stacked. It knows which is under way."""
+
+    def __init__(self, inputs: Inputs, size: int, device: str, label: str, padded: bool) -> None:
+        """Prepare nothing yet."""
+        self._inputs, self._size, self._device, self._label, self._padded = inputs, size, device, label, padded
+        self._plan: list[list[int]] = []
+        self._number = 0
+
+    def __iter__(self) -> Iterator[tuple[list[int], Item]]:
+        """Prepare the items of each batch when its turn comes."""
+        self._plan, self._number = self._inputs.plan(self._size, self._padded), 0
+        for indices in track(self._plan, self._label, len(self._plan)):
+            self._number += 1
+            yield indices, tuple(tensor.to(self._device) for tensor in self._inputs.stack(indices))
+        self._number = 0
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """What is raised while a network runs on these batches says in which pass and batch.
+
+        Raises:
+            OutOfMemory: a batch did not fit.
+            QuantizationError: as the network raised it, with the place.
+            Broken: it raised anything else.
+        """
+        try:
+            yield
+        except (UserError, OutOfMemory):
+            raise
+        except QuantizationError as error:
+            raise QuantizationError(f"{error} ({self._where()})") from error
+        except Broken as error:
+            raise Broken(f"{self._where()}: {error}") from error
+        except Exception as error:
+            if ran_out(error) and not self._number:
+                raise UserError(f"{self._where()}: out of memory outside of the batches: {ADVICE}") from error
+            if ran_out(error):
+                raise OutOfMemory(self._where(), max(map(len, self._plan))) from error
+            raise Broken(f"{self._where()}: {unexpected(error)}") from error
+
+    def _where(self) -> str:
+        if not self._number:
+            return self._label
+        first = self._inputs.owner(self._plan[self._number - 1][0])
+        return f"{self._label}, batch {self._number} of {len(self._plan)}, which begins with {first.id}"
+
+
+def in_fast_layout(batch: Tensor) -> Tensor:
+    """The same values, images [N, C, H, W] laid out channels last: convolutions take half to all of the time so."""
+    return batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch
+
+
+def predict(module: nn.Module, inputs: Inputs, batch_size: int, device: str, label: str) -> Tensor:
+    """The outputs of all items in their order, float32 [items, ...] on the CPU.
+
+    Raises:
+        UserError: an output is NaN or infinite; the message names the first sample and site where one is.
+        OutOfMemory: a batch did not fit.
+        Broken: the network raised something; the message names the batch.
+    """
+    order: list[int] = []
+    parts = []
+    batches = inputs.batches(batch_size, device, label)
+    with torch.inference_mode(), batches.located():
+        for indices, batch in batches:
+            output = module(*batch).float().cpu()
+            if output.dim() == 0 or len(output) != len(indices):
+                raise ValueError(f"outputs of shape {tuple(output.shape)} for {len(indices)} inputs")
+            order += indices
+            parts.append(output)
+    with memory_for(f"the outputs of {len(inputs.samples)} samples ({label})", "lower limit, or free memory"):
+        outputs = torch.empty_like(together := _joined(parts))
+        outputs[order] = together
+        broken = ~torch.isfinite(outputs.flatten(1)).all(1)
+    if bool(broken.any()):
+        bad = [s for s, items in zip(inputs.samples, inputs.owned, strict=True) if bool(broken[items].any())]
+        where = _first_non_finite_site(module, Inputs(inputs.network, bad[:1]), device)
+        raise UserError(
+            f"{label}: the output is NaN or infinite for {len(bad)} of {len(inputs.samples)} samples, first for "
+            f"{bad[0].id}; it comes up at {where}"
+        )
+    return outputs
+
+
+def _digest(item: Item) -> bytes:
+    digest = hashlib.sha256()
+    for tensor in item:
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.digest()
+
+
+def _chunks(indices: list[int], size: int) -> list[list[int]]:
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """The outputs of all batches, those of shorter texts filled up with zeros as within a batch."""
+    if parts[0].dim() > 2:
+        longest = max(part.shape[1] for part in parts)
+        parts = [F.pad(part, (*[0, 0] * (part.dim() - 2), 0, longest - part.shape[1])) for part in parts]
+    return torch.cat(parts)
+
+
+def _padded(tensors: Sequence[Tensor], value: float) -> Tensor:
+    """The tensors stacked, each filled up with `value` to the longest in the last dimension."""
+    longest = max(tensor.shape[-1] for tensor in tensors)
+    return torch.stack([F.pad(tensor, (0, longest - tensor.shape[-1]), value=value) for tensor in tensors])
+
+
+def _first_non_finite_site(module: nn.Module, one: Inputs, device: str) -> str:
+    """Where a NaN or an infinity first enters a layer, in words."""
+    try:
+        with torch.inference_mode(), observe(module):
+            for _, batch in one.batches(1, device, ""):
+                module(*batch)
+    except QuantizationError as error:
+        return str(error)
+    return "the network's output, after its last layer"

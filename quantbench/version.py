@@ -1,3 +1,0 @@
-"""The package's version, in the one place that the build reads too."""
-
-VERSION = "0.1.0"

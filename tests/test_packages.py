@@ -1,8 +1,0 @@
-import numpy as np
-
-from quantbench.packages import version_of
-
-
-def test_the_version_is_that_of_the_package_and_none_where_there_is_none():
-    assert version_of("numpy") == np.__version__
-    assert version_of("quantbench-has-no-such-package") is None
