@@ -1,27 +1,25 @@
-"""`quantbench run`: checks the request, hands it to Hydra, and prints what the cells gave."""
+"""`quantbench run`: hands the request to Hydra, and prints what the cells gave."""
 
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from quantbench.cli.signals import exit_code
+from hydra.experimental.callback import Callback
+
 from quantbench.console import folded, tell
-from quantbench.errors import Halt, UserError, halt_message, interruption, one_line
-from quantbench.sweep.compose import compose_checked, parse_arguments
+from quantbench.errors import Ended, Halt, UserError, halt_message, interruption
+from quantbench.sweep.compose import Request, explained, parse_arguments, read_request
 from quantbench.sweep.groups import CONFIG_NAME, conf_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")  # one value
 
 HELP = """usage: quantbench run [-m] [--config-dir FOLDER] [OVERRIDE ...]
 
@@ -30,7 +28,8 @@ A cell whose record is there already is not run again.
 
   OVERRIDE             key=value, such as calib=entropy or limit=500; `quantbench list` shows the choices
   -m, --multirun       run every combination of key=value1,value2
-  --config-dir FOLDER  a folder with groups of your own: FOLDER/model/mine.yaml gives model=mine
+  --config-dir FOLDER  a folder with groups of your own: FOLDER/model/mine.yaml gives model=mine. It is trusted as a
+                       script of yours is: Python files in it can be named in its YAML files
   --cfg job            print the configuration and stop
   --debug              show the traceback of an error
 
@@ -42,71 +41,77 @@ def main(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         folded(HELP)
         return 0
-    request = parse_arguments(arguments)
-    if request.shell_completion:
-        return _hand_over(arguments, _nothing)
-    if request.cfg and request.multirun:
+    parsed = parse_arguments(arguments)
+    if parsed.cfg and parsed.multirun:
         raise UserError("--cfg shows one configuration: leave out -m")
-    composed = compose_checked(request)
-    if request.cfg or request.info or request.hydra_help:
-        return _hand_over(arguments, _nothing)
+    only_shown = bool(parsed.cfg or parsed.info or parsed.hydra_help or parsed.shell_completion)
+    request = read_request(parsed)
+    if only_shown:
+        return _hand_over(arguments, request, _nothing)
+    # Options first: Hydra reads all overrides in one piece, wherever the user put -m.
+    options = [argument for argument in arguments if argument not in parsed.overrides]
+    if request.multirun and not parsed.multirun:
+        options.append("--multirun")
+    return _run(options, request)
 
+
+class Started(Callback):
+    """Notes the results folder of a call, whichever sweeper and launcher it has: conf/config.yaml names this."""
+
+    folder: Path | None = None
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Hydra calls this before a single job."""
+        Started.folder = Path(config.results_dir).absolute()
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Hydra calls this before a sweep."""
+        Started.folder = Path(config.results_dir).absolute()
+
+
+def _run(options: list[str], request: Request) -> int:
     from quantbench.cli.summary import print_summary
     from quantbench.results.files import Unwritable
-    from quantbench.results.store import check_writable
     from quantbench.run.job import run_job
 
-    results_dir = _results_dir(request.overrides, composed.config.results_dir)
-    check_writable(results_dir)
     # Every job of this call notes its cell in the list of this run; its name travels in the job's own configuration, so
     # that it reaches the workers of any launcher.
     run = f"{time.strftime('%Y%m%dT%H%M%S')}_{secrets.token_hex(4)}"
     os.environ["QUANTBENCH_RUN"] = run
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # a Halt is said once, not once a task
+    Started.folder = None
     try:
-        # Options first: Hydra reads all overrides in one piece, wherever the user put -m.
-        options = [argument for argument in arguments if argument not in request.overrides]
-        overrides = [*composed.overrides, f"++hydra.job.env_set.QUANTBENCH_RUN={run}"]
-        code = _hand_over([*options, *overrides], run_job)
+        arguments = [*options, *request.overrides, f"++hydra.job.env_set.QUANTBENCH_RUN={run}"]
+        code = _hand_over(arguments, request, run_job)
     except (Exception, KeyboardInterrupt) as error:
-        if stopped := interruption(error):
-            tell("interrupted: finished cells are kept; run the same command again to go on")
-        with suppress(Unwritable):  # which is then what is raised already
-            print_summary(results_dir, run, broken_off=True)
+        stopped = interruption(error)
         if stopped:
-            return exit_code(stopped)
+            tell("interrupted: finished cells are kept; run the same command again to go on")
+        if Started.folder is not None and (stopped or not isinstance(error, UserError)):
+            with suppress(Unwritable):  # which is then what is raised already
+                print_summary(Started.folder, run, broken_off=True)
+        if stopped:
+            return stopped.code if isinstance(stopped, Ended) else 130
         raise
-    summary: int = print_summary(results_dir, run)
-    return max(code, summary)
-
-
-def _results_dir(overrides: list[str], value: object) -> Path:
-    """The one folder that all jobs of this call write to."""
-    if not isinstance(value, str) or not value:
-        raise UserError(f"results_dir={value}: must be the name of a folder")
-    given = [text.partition("=")[2] for text in overrides if text.startswith("results_dir=")]
-    if any("${" in text or ("," in text and not QUOTED.fullmatch(text)) for text in given):
-        raise UserError("results_dir must be the same for all jobs of a sweep: run the sweeps one by one")
-    return Path(value)
+    return code if Started.folder is None else max(code, print_summary(Started.folder, run))
 
 
 def _nothing(_: object) -> None:
     """The job of a call that only prints: it is never run, and importing the real one takes seconds."""
 
 
-def _hand_over(arguments: list[str], job: Callable[[DictConfig], None]) -> int:
+def _hand_over(arguments: list[str], request: Request, job: Callable[[DictConfig], None]) -> int:
     """Calls Hydra's own main, so that sweeps, launchers and --cfg work as its users know them."""
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+
+    import quantbench.sweep.settings  # noqa: F401  (registers the types of the configuration)
 
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = ["quantbench run", *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print in several lines
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=CONFIG_NAME)(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(one_line(error)) from error
+        with explained(request.overrides, request.folders):
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=CONFIG_NAME)(job)()
     except (Exception, Halt) as error:
         if message := halt_message(error):
             raise UserError(message) from error

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import abc as maps
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from quantbench.quant.histogram import Histogram
+from quantbench.quant.layers import Layer
 from quantbench.quant.mapping import Mapping, fake_quantize
 
 
@@ -38,3 +41,20 @@ def activation_sqnr_db(histogram: Histogram, mapping: Mapping) -> float | None:
 def _sqnr_db(values: Tensor, mapping: Mapping, counts: Tensor) -> float | None:
     noise = (fake_quantize(values, mapping).double() - values.double()).square()
     return decibel(float((counts * values.double().square()).sum()), float((counts * noise).sum()))
+
+
+def site_sqnr_db(
+    layers: Iterable[Layer], mappings: maps.Mapping[str, Mapping], histograms: maps.Mapping[str, Histogram]
+) -> dict[str, float | None]:
+    """Signal to noise of every quantized site by its own quantization, in dB, in the order of the layers.
+
+    Each site is looked at alone, with the float network's values: noise from the layers before is not in it.
+    """
+    found = {}
+    for site in (site for layer in layers for site in layer.sites if site.name in mappings):
+        mapping = mappings[site.name]
+        if site.weight is not None:
+            found[site.name] = weight_sqnr_db(site.weight, mapping)
+        else:
+            found[site.name] = activation_sqnr_db(histograms[site.name], mapping)
+    return found

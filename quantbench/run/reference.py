@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import _lru_cache_wrapper, lru_cache
 from typing import Any, Generic, TypeVar
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from quantbench import networks, tasks
 from quantbench.errors import UserError
-from quantbench.methods.ptq import collect
 from quantbench.networks.network import Network
 from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import Layer, find_layers
@@ -30,7 +29,9 @@ from quantbench.results.record import fingerprint
 from quantbench.run import memory as fitting
 from quantbench.run.cache import Arrays, code_version, recall
 from quantbench.run.environment import isa, versions
-from quantbench.run.evaluate import Inputs, in_fast_layout, predict
+from quantbench.run.inputs import Inputs, in_fast_layout
+from quantbench.run.predict import predict
+from quantbench.quant.observe import observe
 from quantbench.run.memory import memory_for
 from quantbench.sweep.cell import Cell
 from quantbench.tasks.task import Task
@@ -138,7 +139,7 @@ def _fp32_outputs(reference: Reference) -> Pass[Tensor]:
     def make() -> Arrays:
         began = time.perf_counter()
         module, inputs = reference.network.module, reference.evaluation
-        outputs = predict(module, inputs, reference.batch_size, reference.device, "fp32")
+        outputs = predict(module, inputs, reference.batch_size, reference.device, "fp32", module)
         return {"outputs": outputs.numpy(), "seconds": np.array(time.perf_counter() - began)}
 
     arrays, kept = recall("fp32", _key(reference, reference.evaluation), ("outputs", "seconds"), make)
@@ -169,6 +170,22 @@ def _histograms(
     key = histograms_key(reference, fold_bn, residual_adds, gelu_bound)
     arrays, kept = recall("histograms", key, (*NAMES, "seconds"), make)
     return Pass(unpack(arrays), float(arrays["seconds"]), kept)
+
+
+def collect(
+    module: nn.Module, batches: Iterable[tuple[Tensor, ...]], residual_adds: bool = False
+) -> dict[str, Histogram]:
+    """The histogram of every activation site over all batches (section 3.4: statistics of the float network).
+
+    With `residual_adds`, the operands of residual additions are sites too.
+
+    Raises:
+        QuantizationError: a site holds NaN or an infinity; the message names the site.
+    """
+    with torch.inference_mode(), observe(module, residual_adds) as counters:
+        for batch in batches:
+            module(*batch)
+    return {site: counter.histogram() for site, counter in counters.items()}
 
 
 def _first_or_kept(cached: _lru_cache_wrapper[Pass[T]], *arguments: Any) -> Pass[T]:

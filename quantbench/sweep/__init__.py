@@ -1,1 +1,1 @@
-"""From overrides to cells: composing, the typed cell and its key, which jobs a sweep needs. Imports no torch."""
+"""From overrides to cells: composing, the typed cell and its key, which jobs a sweep needs."""

@@ -1,46 +1,43 @@
-"""The cell: network x task x scheme x method x seed, everything that decides a row of results."""
+"""A cell: network x task x scheme x method x backend x seed, everything that decides a row of results."""
 
 from __future__ import annotations
 
 import inspect
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from quantbench.assets.content import content_sha256
-from quantbench.assets.huggingface import text_files, weight_files
+import numpy as np
+
+from quantbench import backends, lookup, methods, networks, tasks
 from quantbench.errors import Mismatch, UserError
-from quantbench.networks.checkpoint import shipped
-from quantbench.quant.calibrators import CALIBRATORS
+from quantbench.quant import QuantizationError
+from quantbench.quant.calibrators import CALIBRATORS, Calibrator
+from quantbench.quant.histogram import Histogram
 from quantbench.results.record import SCHEMA, fingerprint
-from quantbench.tasks import squad
+from quantbench.sweep.settings import Settings
 
 GRANULARITIES = ("per_channel", "per_tensor")
-MAPPINGS = ("scale", "affine")
-# Options that came after the first records, which did not have them: where they are off, the hash does not know them.
-_LATER_OPTIONS = {"residual_adds": False, "gelu_bound": None}
-MOST_THREADS = 1024  # more than any machine has; the system ends a program that asks for too many
-DEVICES = ("auto", "cpu", "cuda")
-METHODS = ("ptq",)
-BACKENDS = ("simulate",)
+Group = Mapping[str, Any]
+"""A composed config group: the name of the choice and all of its options, which are all in the cell's key."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of results before it is measured. `model` and `task` are the composed config groups.
+    """One row of results before it is measured.
 
-    `calib` is the composed calibrator: its name and parameters. It is None, and `activation_bits` too, where
-    activations stay in float; `residual_adds` is False then.
+    `calib` is None, and `activation_bits` too, where activations stay in float; `residual_adds` is False then.
     """
 
     suite: str
-    model: Mapping[str, Any]
-    task: Mapping[str, Any]
-    calib: Mapping[str, Any] | None
-    weight_granularity: str
+    model: Group
+    task: Group
+    calib: Group | None
+    granularity: str
+    method: Group
+    backend: Group
     weight_bits: int
     activation_bits: int | None
     mapping: str
@@ -48,8 +45,6 @@ class Cell:
     skip_layers: tuple[str, ...]
     residual_adds: bool
     gelu_bound: float | None
-    method: str
-    backend: str
     seed: int
     limit: int | None
     batch_size: int
@@ -60,9 +55,6 @@ class Cell:
         """Twelve hexadecimal digits that name the cell's files, of all that decides its figures: the suite does not."""
         decisive = {"schema": SCHEMA, **asdict(self), "task": dict(self.task)}
         del decisive["suite"]
-        for option, usual in _LATER_OPTIONS.items():
-            if decisive[option] == usual:
-                del decisive[option]
         if self.activation_bits is None:
             decisive["task"].pop("calibration_samples", None)
             if self.model.get("weights") != "random":
@@ -81,47 +73,80 @@ class Cell:
         return json.dumps({key: getattr(self, key) for key in keys}, sort_keys=True)
 
 
-def cell_from_config(config: Mapping[str, Any], cuda_available: bool) -> Cell:
-    """The cell that a composed config (plain containers) describes.
+def cell_from_settings(settings: Settings, cuda_available: bool) -> Cell:
+    """The cell that the settings describe.
 
     Raises:
-        UserError: a value is out of range or of the wrong kind; the message names its key.
+        Mismatch: the network knows other classes than the task asks for.
+        UserError: a choice has no such option, or a value that it cannot take.
     """
-    activations = _boolean(config, "activations")
-    residual_adds = _boolean(config, "residual_adds")
-    for group in ("model", "task", "calib", "method", "backend", "suite"):
-        if "name" not in config[group]:
-            raise UserError(f"{group}.name is missing: write `name: ...` into the file of this {group}")
-    if config["model"]["name"] is None:
-        raise UserError("model.name is missing: give a hub id, or a folder as save_pretrained writes it")
-    _check_labels(config["model"], config["task"])
-    _boolean(config, "force")
-    _choice(config, "retry", (None, "failed"))
-    if config["threads"] is not None:
-        _integer(config, "threads", 1, MOST_THREADS)
+    _check_labels(settings.model, settings.task)
+    if settings.granularity["name"] not in GRANULARITIES or len(settings.granularity) > 1:
+        raise UserError(f"granularity={settings.granularity['name']}: must be one of {', '.join(GRANULARITIES)}, alone")
+    samples = settings.task.get("calibration_samples", 1)
+    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+        raise UserError(f"task.calibration_samples={samples}: must be an integer of at least 1")
     return Cell(
-        suite=str(config["suite"]["name"]),
-        model=_model(config["model"]),
-        task=_task(config["task"]),
-        calib=_calib(config["calib"]) if activations else None,
-        weight_granularity=_choice(config["granularity"], "weight", GRANULARITIES, "granularity.weight"),
-        weight_bits=_integer(config, "weight_bits", 2, 8),
-        activation_bits=_integer(config, "activation_bits", 2, 8) if activations else None,
-        mapping=_choice(config, "mapping", MAPPINGS),
-        fold_bn=_boolean(config, "fold_bn"),
-        skip_layers=_names(config, "skip_layers"),
-        residual_adds=residual_adds and activations,
-        gelu_bound=None if config["gelu_bound"] is None else _positive(config, "gelu_bound"),
-        method=_choice(config["method"], "name", METHODS, "method"),
-        backend=_choice(config["backend"], "name", BACKENDS, "backend"),
-        seed=_integer(config, "seed", 0, 2**31 - 1),
-        limit=None if config["limit"] is None else _integer(config, "limit", 1, None),
-        batch_size=_integer(config, "batch_size", 1, None),
-        device=_device(config, cuda_available),
+        suite=str(settings.suite["name"]),
+        model=networks.identity(settings.model),
+        task=tasks.identity(settings.task),
+        calib=_calib(settings.calib) if settings.activations else None,
+        granularity=str(settings.granularity["name"]),
+        method=_checked(settings.method, "method", methods.find(settings.method), 1),
+        backend=_checked(settings.backend, "backend", backends.find(settings.backend), 2),
+        weight_bits=settings.weight_bits,
+        activation_bits=settings.activation_bits if settings.activations else None,
+        mapping=settings.mapping,
+        fold_bn=settings.fold_bn,
+        skip_layers=tuple(sorted(set(settings.skip_layers))),
+        residual_adds=settings.residual_adds and settings.activations,
+        gelu_bound=settings.gelu_bound,
+        seed=settings.seed,
+        limit=settings.limit,
+        batch_size=settings.batch_size,
+        device=_device(settings.device, cuda_available),
     )
 
 
-def _check_labels(model: Mapping[str, Any], task: Mapping[str, Any]) -> None:
+def calibrator(calib: Group | None) -> Calibrator:
+    """The calibrator of a cell with its options bound; activations that stay in float never call it."""
+    if calib is None:
+        return CALIBRATORS["max"]
+    return partial(_calibrator(calib), **lookup.options_of(calib))
+
+
+def _calibrator(calib: Group) -> Calibrator:
+    if lookup.TARGET in calib:
+        return lookup.find("", "", calib)
+    if calib["name"] not in CALIBRATORS:
+        raise UserError(f"calib={calib['name']}: must be one of {', '.join(CALIBRATORS)}, or have a {lookup.TARGET}")
+    return CALIBRATORS[calib["name"]]
+
+
+def _calib(calib: Group) -> Group:
+    """The calibrator's group, tried on a histogram of one value, so that a bad option is known before any pass."""
+    function = _calibrator(calib)
+    calib = _checked(calib, "calib", function, 2)
+    usual = inspect.signature(function).parameters
+    calib = {key: float(v) if key in usual and _is_float(usual[key], v) else v for key, v in calib.items()}
+    try:
+        calibrator(calib)(Histogram(np.ones(1, np.int64), 1.0, 0.0, 1.0), 8)
+    except (QuantizationError, TypeError, ValueError) as error:
+        raise UserError(f"calib={calib['name']}: {error}") from error
+    return calib
+
+
+def _is_float(parameter: inspect.Parameter, value: Any) -> bool:
+    """Whether a number is meant as a float: 100 and 100.0 are one percentile."""
+    return isinstance(parameter.default, float) and isinstance(value, int) and not isinstance(value, bool)
+
+
+def _checked(group: Group, what: str, function: Any, given: int) -> Group:
+    lookup.check_options(function, f"{what}={group['name']}", lookup.options_of(group), given)
+    return dict(group)
+
+
+def _check_labels(model: Group, task: Group) -> None:
     answers, asked = model.get("labels"), task.get("labels")
     if answers is not None and asked is not None and answers != asked:
         raise Mismatch(
@@ -130,104 +155,7 @@ def _check_labels(model: Mapping[str, Any], task: Mapping[str, Any]) -> None:
         )
 
 
-def _model(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The model's group; files of one's own, and what is shipped, are named by their content too.
-
-    So others make another cell.
-    """
-    model = {key: value for key, value in model.items() if key != "labels"}
-    if model.get("weights") == "shipped":
-        _, checksum = shipped(str(model.get("arch") or model["name"]))
-        return {**model, "sha256": checksum}
-    files: list[Path] = []
-    if (folder := _network_folder(model)) is not None:
-        model["path"] = str(folder.absolute())
-        files += [*text_files(folder), *(weight_files(folder) if model.get("weights") == "hub" else [])]
-    if (path := Path(str(model.get("weights"))).expanduser()).is_file():
-        model["weights"] = str(path.absolute())
-        files.append(path)
-    return {**model, "sha256": content_sha256(*files)} if files else model
-
-
-def _network_folder(model: Mapping[str, Any]) -> Path | None:
-    """The folder that replaces the hub: model.path, or what is called as a network of the hub would be."""
-    if model.get("family") not in ("language", "speech") or model.get("asset") is not None:
-        return None
-    folder = Path(str(model.get("path") or model.get("hub") or model["name"])).expanduser()
-    return folder if folder.is_dir() else None
-
-
-def _task(task: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The task's group; data are named by their absolute path: `path`, or its sub-folder with the task's name.
-
-    The files of squad are named by their content too.
-    """
-    checked = {key: value for key, value in task.items() if key != "labels"}
-    if "calibration_samples" in task:
-        _integer({"task.calibration_samples": task["calibration_samples"]}, "task.calibration_samples", 1, None)
-    if task.get("path") is not None:
-        path = Path(str(task["path"])).expanduser().absolute()
-        named = path / str(task["name"])
-        path = named if named.is_dir() else path
-        checked["path"] = str(path)
-        if task["name"] == "squad" and (files := squad.files(path)):
-            checked["sha256"] = content_sha256(*files)
-    return checked
-
-
-def _integer(config: Mapping[str, Any], key: str, low: int, high: int | None) -> int:
-    value = config[key]
-    wanted = f"an integer from {low} to {high}" if high is not None else f"an integer of at least {low}"
-    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-        raise UserError(f"{key}={value}: must be {wanted}")
-    return value
-
-
-def _boolean(config: Mapping[str, Any], key: str) -> bool:
-    value = config[key]
-    if not isinstance(value, bool):
-        raise UserError(f"{key}={value}: must be true or false")
-    return value
-
-
-def _positive(config: Mapping[str, Any], key: str) -> float:
-    value = config[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise UserError(f"{key}={value}: must be a number above 0")
-    return float(value)
-
-
-def _choice(config: Mapping[str, Any], key: str, choices: tuple[str | None, ...], shown: str | None = None) -> str:
-    value = config.get(key)
-    if value not in choices:
-        raise UserError(f"{shown or key}={value}: must be one of {', '.join(choice or 'null' for choice in choices)}")
-    return str(value)
-
-
-def _calib(calib: Mapping[str, Any]) -> Mapping[str, Any]:
-    name = _choice(calib, "name", tuple(CALIBRATORS), "calib")
-    known = list(inspect.signature(CALIBRATORS[name]).parameters)[2:]
-    if unknown := sorted(set(calib) - {"name", *known}):
-        raise UserError(
-            f"calib.{unknown[0]}: calib={name} has {'only ' + ', '.join(known) if known else 'no parameter'}"
-        )
-    if name != "percentile":
-        return dict(calib)
-    value = calib.get("percentile")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 100:
-        raise UserError(f"calib.percentile={value}: must be a number above 0 and at most 100")
-    return {**calib, "percentile": float(value)}
-
-
-def _names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    value = config[key]
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise UserError(f"{key}={value}: must be a list of layer names, such as '{key}=[conv1,fc]'")
-    return tuple(sorted(set(value)))
-
-
-def _device(config: Mapping[str, Any], cuda_available: bool) -> str:
-    device = _choice(config, "device", DEVICES)
+def _device(device: str, cuda_available: bool) -> str:
     if device == "cuda" and not cuda_available:
         raise UserError("device=cuda: torch sees no CUDA device here; use device=auto or device=cpu")
     return ("cuda" if cuda_available else "cpu") if device == "auto" else device

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+CONFIG_NAME = "config"
 _HEAD = 4096  # letters of a file that may hold its description
+
+
+def conf_folder() -> Path:
+    """The folder of the configuration files: inside the installed package, or beside it in a source checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
 
 
 def find_groups(folders: list[Path]) -> dict[str, dict[str, Path]]:
@@ -21,9 +30,7 @@ def find_groups(folders: list[Path]) -> dict[str, dict[str, Path]]:
 
 def defaults() -> dict[str, str]:
     """Group -> the choice that config.yaml makes."""
-    import yaml
-
-    config: dict[str, Any] = yaml.safe_load((conf_folder() / f"{CONFIG_NAME}.yaml").read_text(encoding="utf-8"))
+    config = load_yaml(conf_folder() / f"{CONFIG_NAME}.yaml")
     entries = [entry for entry in config["defaults"] if isinstance(entry, dict)]
     pairs = [(str(group), str(choice)) for entry in entries for group, choice in entry.items()]
     return {group: choice for group, choice in pairs if not group.startswith("override ")}
@@ -42,11 +49,21 @@ def describe(file: Path) -> str:
     return ""
 
 
-CONFIG_NAME = "config"
+def load_yaml(file: Path) -> dict[str, Any]:
+    """The content of a file of configuration."""
+    import yaml
+
+    loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return loaded if isinstance(loaded, dict) else {}
 
 
-def conf_folder() -> Path:
-    """The folder of the configuration files: inside the installed package, or beside it in a source checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parent / "conf"
+def keys_of(file: Path) -> set[str]:
+    """The dotted names of all keys of a file of configuration, its list of defaults left out."""
+    return set(_names({key: value for key, value in load_yaml(file).items() if key != "defaults"}, ""))
+
+
+def _names(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{prefix}{key}.")

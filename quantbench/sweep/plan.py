@@ -1,4 +1,4 @@
-"""Which jobs a sweep needs: every combination is tried before the first one runs.
+"""Which jobs a sweep needs: every combination is composed, once, before the first one runs.
 
 Finished and doubled cells, and combinations that do not go together, need no job. Cells of one network come one after
 the other, so that a process loads it once.
@@ -12,15 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
-
-from quantbench.console import tell
 from quantbench.errors import Mismatch, UserError
 from quantbench.results import store
-from quantbench.results.recipe import recipe, structure
-from quantbench.results.record import Row, is_structure_run
-from quantbench.sweep.cell import Cell, cell_from_config
+from quantbench.results.record import Row
+from quantbench.sweep.cell import Cell, cell_from_settings
+from quantbench.sweep.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -33,18 +29,26 @@ class Plan:
 
 def plan(
     combinations: Iterable[Sequence[str]],
-    compose: Callable[[Sequence[str]], dict[str, Any]],
+    compose: Callable[[Sequence[str]], Settings],
     results: Path,
     cuda_available: bool,
 ) -> Plan:
-    """The jobs of a sweep into `results` over `combinations` of overrides; `compose` gives the settings of one."""
+    """The jobs of a sweep into `results` over `combinations` of overrides; `compose` gives the settings of one.
+
+    Raises:
+        UserError: a combination cannot be composed, so that nothing shall run.
+    """
     jobs: dict[str, list[list[str]]] = {}
     entries: list[dict[str, Any]] = []
     seen: set[str] = set()
     for overrides in combinations:
         try:
             settings = compose(overrides)
-            cell = cell_from_config(settings, cuda_available)
+        except Mismatch as error:
+            entries.append({"dropped": str(error)})
+            continue
+        try:
+            cell = cell_from_settings(settings, cuda_available)
             _check_folder(settings, results)
         except Mismatch as error:
             entries.append({"dropped": str(error)})
@@ -60,9 +64,9 @@ def plan(
     return Plan([job for group in jobs.values() for job in group], entries)
 
 
-def _check_folder(settings: dict[str, Any], results: Path) -> None:
-    if Path(settings["results_dir"]) != results:
-        folder = settings["results_dir"]
+def _check_folder(settings: Settings, results: Path) -> None:
+    if Path(settings.results_dir) != results:
+        folder = settings.results_dir
         raise UserError(f"results_dir={folder}: must be the same for all cells of a sweep, {results}")
 
 
@@ -74,15 +78,15 @@ def row_of(results: Path, cell: Cell) -> Row | None:
         return None
 
 
-def recorded(row: Row | None, settings: dict[str, Any]) -> dict[str, Any] | None:
+def recorded(row: Row | None, settings: Settings) -> dict[str, Any] | None:
     """What the run's list says of a cell whose record, with this row, stays; None where it is to be measured.
 
     A failed cell stays as it is until `retry=failed`; everything is measured again with `force`.
     """
-    if row is None or settings["force"]:
+    if row is None or settings.force:
         return None
     if row.status in ("failed", "error"):
-        return None if settings["retry"] == "failed" else {"cell": row.cell, "found": True, "failed": True}
+        return None if settings.retry == "failed" else {"cell": row.cell, "found": True, "failed": True}
     return {"cell": row.cell, "found": True}
 
 
@@ -94,22 +98,3 @@ def note(results: Path, *entries: dict[str, Any]) -> None:
     """
     for entry in entries:
         store.note_in_run(results, os.environ.get("QUANTBENCH_RUN", "direct"), entry)
-
-
-def say_progress(entry: dict[str, Any], row: Row | None) -> None:
-    """In a sweep, one line on standard error for the cell that is finished; without a row, what its entry says."""
-    if not HydraConfig.initialized() or OmegaConf.is_missing(HydraConfig.get().job, "num"):
-        return
-    number, jobs = HydraConfig.get().job.num + 1, os.environ.get("QUANTBENCH_JOBS", "?")
-    what = entry.get("invalid", "") if row is None else progress_line(row)
-    tell(f"{number}/{jobs}  {what}")
-
-
-def progress_line(row: Row) -> str:
-    """A finished cell in a line: its figures, or what became of it."""
-    if row.status != "ok":
-        said = row.status
-    else:
-        figures = structure(row) if is_structure_run(row) else f"{row.fp32:.2f} -> {row.quantized:.2f}"
-        said = f"{figures}, {row.seconds:.1f} s"
-    return f"{row.model}, {recipe(row)}: {said}"

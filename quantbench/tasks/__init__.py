@@ -38,3 +38,7 @@ def load(config: Mapping[str, Any]) -> Task:
         raise UserError(f"no task {name!r}: there are {', '.join(TASKS)}")
     task: Task = load_from(TASKS[name], options, f"task {name}")
     return task
+
+
+def identity(config):
+    return {key: value for key, value in config.items() if key != "labels"}

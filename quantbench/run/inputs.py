@@ -1,4 +1,4 @@
-"""Runs a network over samples and keeps its outputs."""
+"""The inputs of a pass: samples decoded, preprocessed, and put into batches."""
 
 from __future__ import annotations
 
@@ -179,36 +179,6 @@ def in_fast_layout(batch: Tensor) -> Tensor:
     return batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch
 
 
-def predict(module: nn.Module, inputs: Inputs, batch_size: int, device: str, label: str) -> Tensor:
-    """The outputs of all items in their order, float32 [items, ...] on the CPU.
-
-    Raises:
-        UserError: an output is NaN or infinite; the message names the first sample and site where one is.
-        OutOfMemory: a batch did not fit.
-        Broken: the network raised something; the message names the batch.
-    """
-    order: list[int] = []
-    parts = []
-    batches = inputs.batches(batch_size, device, label)
-    with torch.inference_mode(), batches.located():
-        for indices, batch in batches:
-            output = module(*batch).float().cpu()
-            if output.dim() == 0 or len(output) != len(indices):
-                raise ValueError(f"outputs of shape {tuple(output.shape)} for {len(indices)} inputs")
-            order += indices
-            parts.append(output)
-    with memory_for(f"the outputs of {len(inputs.samples)} samples ({label})", "lower limit, or free memory"):
-        outputs = torch.empty_like(together := _joined(parts))
-        outputs[order] = together
-        broken = ~torch.isfinite(outputs.flatten(1)).all(1)
-    if bool(broken.any()):
-        bad = [s for s, items in zip(inputs.samples, inputs.owned, strict=True) if bool(broken[items].any())]
-        where = _first_non_finite_site(module, Inputs(inputs.network, bad[:1]), device)
-        raise UserError(
-            f"{label}: the output is NaN or infinite for {len(bad)} of {len(inputs.samples)} samples, first for "
-            f"{bad[0].id}; it comes up at {where}"
-        )
-    return outputs
 
 
 def _digest(item: Item) -> bytes:
@@ -222,12 +192,6 @@ def _chunks(indices: list[int], size: int) -> list[list[int]]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
-    """The outputs of all batches, those of shorter texts filled up with zeros as within a batch."""
-    if parts[0].dim() > 2:
-        longest = max(part.shape[1] for part in parts)
-        parts = [F.pad(part, (*[0, 0] * (part.dim() - 2), 0, longest - part.shape[1])) for part in parts]
-    return torch.cat(parts)
 
 
 def _padded(tensors: Sequence[Tensor], value: float) -> Tensor:
@@ -236,12 +200,3 @@ def _padded(tensors: Sequence[Tensor], value: float) -> Tensor:
     return torch.stack([F.pad(tensor, (0, longest - tensor.shape[-1]), value=value) for tensor in tensors])
 
 
-def _first_non_finite_site(module: nn.Module, one: Inputs, device: str) -> str:
-    """Where a NaN or an infinity first enters a layer, in words."""
-    try:
-        with torch.inference_mode(), observe(module):
-            for _, batch in one.batches(1, device, ""):
-                module(*batch)
-    except QuantizationError as error:
-        return str(error)
-    return "the network's output, after its last layer"
