@@ -27,7 +27,7 @@ from quantbench.quant.simulate import simulate
 from quantbench.quant.transforms.gelu import clip_gelu
 from quantbench.results import store
 from quantbench.results.files import Unwritable
-from quantbench.results.record import Record, Row
+from quantbench.results.record import Record, Row, spelled
 from quantbench.run.environment import git_revision, isa, peak_memory_mb, reset_peak_memory, versions
 from quantbench.run.evaluate import Broken, predict
 from quantbench.run.memory import ADVICE, OutOfMemory, fitting_batch, halve_batch
@@ -193,9 +193,8 @@ def _described(cell: Cell) -> Row:
         model=cell.model["name"],
         task=cell.task["name"],
         calib=calib.get("name"),
-        percentile=calib.get("percentile"),
-        calib_parameters=" ".join(f"{k}={v}" for k, v in calib.items() if k not in ("name", "percentile")) or None,
-        weight_granularity=cell.weight_granularity,
+        calib_options=spelled({name: value for name, value in calib.items() if name != "name"}),
+        granularity=cell.weight_granularity,
         weight_bits=cell.weight_bits,
         activation_bits=cell.activation_bits,
         mapping=cell.mapping,
