@@ -60,7 +60,7 @@ reference.histograms_key = lambda *given: f"skipped_{place}_{key(*given)}"
 sys.exit(cli.main(arguments))
 """
 SKIPPED = {"BN fold of the first layer skipped": "1", "BN fold of the tenth layer skipped": "10"}
-FREE = ("calib", "percentile", "weight_granularity", "weight_bits", "fold_bn", "seed")
+FREE = ("calib", "calib_options", "granularity", "weight_bits", "fold_bn", "seed")
 
 
 def measure(folder: Path) -> dict[str, Side]:

@@ -25,7 +25,7 @@ a results folder; where both are folders with per-sample scores, rows are compar
   --missing-passes       exit code 0, not 2, where rows of the baseline are not among the results
   --max-fp32-drift 0.2   say so where fp32 itself moved by more: points, or percent such as 1%
   --fp32-fails           exit code 1 there
-  --ignore COLUMN,...    columns in which the rows of a pair may differ, such as seed or calib,percentile
+  --ignore COLUMN,...    columns in which the rows of a pair may differ, such as seed or calib,calib_options
   --markdown FILE        the verdict for a CI's summary; added to the end of $GITHUB_STEP_SUMMARY
   --junit FILE           the verdict as JUnit's XML
   --json FILE            the verdict as JSON; - is the standard output, which then has nothing else

@@ -18,7 +18,7 @@ HELP = """usage: quantbench compare A B [--ignore COLUMN,...] [--markdown FILE] 
 Shows what quantization costs in A and in B, row by row, and the difference with its 95 % interval: by the scores of the
 same samples where both are results folders that have them, else by the intervals of the two results.csv.
 
-  --ignore COLUMN,...  columns in which the rows of a pair may differ, such as seed or calib,percentile
+  --ignore COLUMN,...  columns in which the rows of a pair may differ, such as seed or calib,calib_options
   --markdown FILE      the table as Markdown
   --figure FILE        the differences as FILE.png and FILE.svg
 

@@ -15,11 +15,11 @@ from quantbench.results.recipe import named, shown
 from quantbench.results.record import Row
 
 RECIPE = (
-    *("calib", "percentile", "calib_parameters", "calibration_samples", "seed"),
-    *("weight_granularity", "weight_bits", "activation_bits", "mapping", "fold_bn", "skip_layers"),
-    *("residual_adds", "gelu_bound", "method", "backend"),
+    *("calib", "calib_options", "calibration_samples", "seed"),
+    *("granularity", "weight_bits", "activation_bits", "mapping", "fold_bn", "skip_layers"),
+    *("residual_adds", "gelu_bound", "method", "method_options", "backend", "backend_options"),
 )
-MATCHED = ("model", "task", *RECIPE)
+MATCHED = ("model", "task", "model_options", "task_options", *RECIPE)
 SIZES = ("metric", "samples")
 # What does not say what is measured, but tells two rows of one side apart in a message.
 OTHERS = ("suite", "batch_size", "device", "torch", "git", "cell")

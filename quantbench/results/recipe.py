@@ -31,16 +31,19 @@ def recipe(row: Row) -> str:
     """A scheme in a few words, such as `w8 per_channel, a8 entropy`: with all that tells it from the default."""
     activations = "activations float"
     if row.activation_bits is not None:
-        percentile = "" if row.percentile is None else f" {row.percentile:.10g}"
-        parameters = "" if row.calib_parameters is None else f" {row.calib_parameters}"
-        activations = f"a{row.activation_bits} {row.calib}{percentile}{parameters}"
+        options = row.calib_options if row.percentile is None else f"{row.percentile:.10g}"
+        activations = " ".join(filter(None, (f"a{row.activation_bits}", row.calib, options)))
     extras = {
         str(row.mapping): row.mapping != "scale",
         "bn folded": row.fold_bn,
         "residual adds": row.residual_adds,
         "" if row.gelu_bound is None else f"GELU{row.gelu_bound:.10g}": row.gelu_bound,
         f"without {row.skip_layers}": row.skip_layers,
+        f"{row.method} {row.method_options}": row.method_options,
+        f"{row.backend} {row.backend_options}": row.backend_options,
+        str(row.model_options): row.model_options,
+        str(row.task_options): row.task_options,
         f"seed {row.seed}": row.seed,
     }
     said = [word for word, differs in extras.items() if differs]
-    return shown(", ".join([f"w{row.weight_bits} {row.weight_granularity}", activations, *said]))
+    return shown(", ".join([f"w{row.weight_bits} {row.granularity}", activations, *said]))

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
-from quantbench.quant.histogram import Histogram
+    from quantbench.quant.histogram import Histogram
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of results.csv. Metrics and changes are in the metric's points (top-1: percent)."""
+    """One line of results.csv. Metrics and changes are in the metric's points (top-1: percent).
+
+    What is chosen by name has its options beside it, as `spelled` writes them: those that were set, None where there
+    are none.
+    """
 
     cell: str
     suite: str
     model: str
     task: str
+    model_options: str | None = None
+    task_options: str | None = None
     metric: str | None = None
     samples: int | None = None
     fp32: float | None = None
@@ -40,9 +48,8 @@ class Row:
     agreement: float | None = None  # percent of evaluated samples with the same prediction, unlabelled ones included
     sqnr_db: float | None = None  # 10 log10(signal / noise) of the outputs, energies summed over all samples
     calib: str | None = None  # empty where activations stay in float
-    percentile: float | None = None
-    calib_parameters: str | None = None  # those of another calibrator, as name=value
-    weight_granularity: str | None = None
+    calib_options: str | None = None  # "percentile=99.99"
+    granularity: str | None = None  # of the weights: per_channel or per_tensor
     weight_bits: int | None = None
     activation_bits: int | None = None
     mapping: str | None = None
@@ -51,7 +58,9 @@ class Row:
     residual_adds: bool | None = None  # both inputs of residual adds quantized too
     gelu_bound: float | None = None  # GELU's output clipped from above at it
     method: str | None = None
+    method_options: str | None = None
     backend: str | None = None
+    backend_options: str | None = None
     seed: int | None = None
     calibration_samples: int | None = None
     batch_size: int | None = None
@@ -69,6 +78,30 @@ class Row:
     started: str | None = None
     status: str = "ok"  # ok, failed (bad input or missing data), error (unexpected) or unsupported (not built yet)
     error: str | None = None
+
+    @property
+    def percentile(self) -> float | None:
+        """The percentile that calibrated the activations; None where another calibrator did, or none."""
+        found = _PERCENTILE.search(self.calib_options or "")
+        return float(found[1]) if found else None
+
+
+_PERCENTILE = re.compile(r"(?:^| )percentile=(\d+(?:\.\d+)?)(?= |$)")
+
+
+def spelled(options: Mapping[str, Any]) -> str | None:
+    """Options as the text of a row, `name=value name=value` by name: words as they are, all else as JSON.
+
+    A whole number is written without a point, so that 99 and 99.0 are the same. None where there is no option.
+    """
+    return " ".join(f"{name}={_word(value)}" for name, value in sorted(options.items())) or None
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST:
+        value = int(value)
+    plain = isinstance(value, str) and re.fullmatch(r"[^\s\"=]+", value)
+    return str(value) if plain else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def is_structure_run(row: Row) -> bool:
@@ -125,7 +158,7 @@ class Record:
 
 
 # Raised whenever a record of the same configuration would no longer mean the same.
-SCHEMA = 1
+SCHEMA = 2
 
 
 def fingerprint(value: Any) -> str:

@@ -27,7 +27,7 @@ NEEDED = (
         "change_low",
         "change_high",
     ),
-    *("calib", "percentile", "weight_granularity", "weight_bits", "activation_bits", "mapping", "fold_bn"),
+    *("calib", "calib_options", "granularity", "weight_bits", "activation_bits", "mapping", "fold_bn"),
     *("skip_layers", "seed", "status"),
 )
 

@@ -30,14 +30,14 @@ WIDE = replace(
     change_high=-11.0,
     agreement=90.0,
     calib="percentile",
-    percentile=99.99,
+    calib_options="percentile=99.99",
     fold_bn=True,
     seconds=12.3,
 )
 STRUCTURE = {
     **dict.fromkeys(("metric", "fp32", "quantized", "change", "change_low", "change_high", "relative_change")),
     **{"cell": "bbbbbbbbbbbb", "model": "resnet18", "task": "synthetic", "samples": 8, "agreement": 87.5},
-    **{"sqnr_db": 23.14, "calib": "max", "percentile": None, "fold_bn": False},
+    **{"sqnr_db": 23.14, "calib": "max", "calib_options": None, "fold_bn": False},
 }
 
 
@@ -240,10 +240,10 @@ def test_what_several_combinations_have_in_common_is_said_once(folder, capsys):
 
 
 def test_a_recipe_names_all_that_differs_from_the_default():
-    assert recipe(replace(WIDE, calib="max", percentile=None, fold_bn=False)) == "w8 per_channel, a8 max"
+    assert recipe(replace(WIDE, calib="max", calib_options=None, fold_bn=False)) == "w8 per_channel, a8 max"
     other = replace(WIDE, activation_bits=None, mapping="affine", skip_layers="conv1 fc", seed=2, fold_bn=False)
     assert recipe(other) == "w8 per_channel, activations float, affine, without conv1 fc, seed 2"
-    more = replace(ROW, calib="max", percentile=None, fold_bn=False, residual_adds=True, gelu_bound=10.0)
+    more = replace(ROW, calib="max", calib_options=None, fold_bn=False, residual_adds=True, gelu_bound=10.0)
     assert recipe(more) == "w8 per_channel, a8 max, residual adds, GELU10"
     assert recipe(replace(more, residual_adds=False, gelu_bound=0.5)) == "w8 per_channel, a8 max, GELU0.5"
 

@@ -90,7 +90,7 @@ def assert_harmless(text: str) -> None:
     assert not any(line.lstrip().startswith("::") for line in text.splitlines())
 
 
-TEXTS = ("suite", "model", "task", "metric", "calib", "mapping", "skip_layers", "device", "git", "weight_granularity")
+TEXTS = ("suite", "model", "task", "metric", "calib", "mapping", "skip_layers", "device", "git", "granularity")
 BAD = dict.fromkeys(TEXTS, HOSTILE)
 
 

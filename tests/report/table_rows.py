@@ -5,6 +5,7 @@ from pathlib import Path
 
 from quantbench.report.tables import tables
 from quantbench.results.load import Results
+from quantbench.results.record import spelled
 from tests.shared import ROW
 
 PAPERS = replace(
@@ -40,7 +41,9 @@ def row(quantized=None, half=0.1, **changes):
 
 def int8(quantized=None, calib="max", percentile=None, **changes):
     """A row of table 5."""
-    return row(quantized, activation_bits=8, calib=calib, percentile=percentile, **changes)
+    if percentile is not None:
+        changes["calib_options"] = spelled({"percentile": percentile})
+    return row(quantized, activation_bits=8, calib=calib, **changes)
 
 
 def results(*rows, weights="IMAGENET1K_V1"):

@@ -67,7 +67,7 @@ def test_a_row_can_be_computed_by_hand_from_the_samples(measure):
     assert (row.change_low, row.change_high) == (interval.low, interval.high)
     assert row.agreement == pytest.approx(100 * (samples.fp32_prediction == samples.quantized_prediction).mean())
     assert row.sqnr_db == pytest.approx(10 * np.log10(samples.signal.sum() / samples.noise.sum()))
-    assert (row.calib, row.weight_granularity, row.fold_bn) == ("entropy", "per_tensor", True)
+    assert (row.calib, row.granularity, row.fold_bn) == ("entropy", "per_tensor", True)
     assert (row.layers, row.layers_quantized, row.calibration_samples) == (53, 53, 64)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from quantbench.report.networks import Matches
 from quantbench.results.record import Row
+
+Calibration = tuple[str, float | None, str]  # calibrator, its percentile, its options if it has none
 
 PERCENTILES = (99.9, 99.99, 99.999, 99.9999)
 
@@ -43,19 +44,15 @@ def table4() -> tuple[Slot, ...]:
 def table5(rows: Iterable[Row]) -> tuple[Slot, ...]:
     """Int8 weights and activations: the paper's six calibrations, then all others that `rows` have."""
     calibrations = [("max", None, ""), ("entropy", None, ""), *(("percentile", value, "") for value in PERCENTILES)]
-    others = {
-        (row.calib or "", row.percentile, row.calib_parameters or "")
-        for row in rows
-        if _int8(row) and not any(_calibrated(row, *calibration) for calibration in calibrations)
-    }
+    others = {_calibration(row) for row in rows if _int8(row)} - set(calibrations)
     calibrations += sorted(others, key=lambda other: (other[0], other[1] or 0, other[2]))
     return tuple(
         Slot(
-            " ".join(filter(None, (name if value is None else f"{value:.10g}", parameters))),
+            " ".join(filter(None, (name if value is None else f"{value:.10g}", options))),
             name if value is None else f"p{value:.10g}",
-            partial(_calibrated, name=name, percentile=value, parameters=parameters),
+            partial(_calibrated, calibration=(name, value, options)),
         )
-        for name, value, parameters in calibrations
+        for name, value, options in calibrations
     )
 
 
@@ -74,20 +71,19 @@ def _plain(row: Row) -> bool:
 
 def _weights_only(row: Row, granularity: str, fold_bn: bool) -> bool:
     return (
-        _plain(row)
-        and row.activation_bits is None
-        and row.weight_granularity == granularity
-        and bool(row.fold_bn) == fold_bn
+        _plain(row) and row.activation_bits is None and row.granularity == granularity and bool(row.fold_bn) == fold_bn
     )
 
 
 def _int8(row: Row) -> bool:
-    return _plain(row) and row.activation_bits == 8 and row.weight_granularity == "per_channel" and not row.fold_bn
+    return _plain(row) and row.activation_bits == 8 and row.granularity == "per_channel" and not row.fold_bn
 
 
-def _calibrated(row: Row, name: str, percentile: float | None, parameters: str = "") -> bool:
-    if not _int8(row) or row.calib != name or (row.calib_parameters or "") != parameters:
-        return False
-    if percentile is None or row.percentile is None:
-        return row.percentile is percentile
-    return math.isclose(row.percentile, percentile, rel_tol=1e-12)
+def _calibrated(row: Row, calibration: Calibration) -> bool:
+    return _int8(row) and _calibration(row) == calibration
+
+
+def _calibration(row: Row) -> Calibration:
+    """A percentile is a number; of another calibrator the options stand as they are."""
+    percentile = row.percentile
+    return row.calib or "", percentile, "" if percentile is not None else row.calib_options or ""

@@ -122,7 +122,7 @@ def test_only_rows_of_table_5_count_and_the_lowest_seed_is_shown() -> None:
     others = [
         int8(10.0, fold_bn=True),
         int8(10.0, weight_bits=4),
-        int8(10.0, weight_granularity="per_tensor"),
+        int8(10.0, granularity="per_tensor"),
         int8(10.0, mapping="affine"),
         int8(10.0, skip_layers="conv1"),
         row(10.0),

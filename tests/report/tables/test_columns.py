@@ -31,7 +31,7 @@ def test_table_5_gets_a_column_for_any_other_calibration():
 
 
 def test_the_parameters_of_other_calibrators_tell_them_apart():
-    rows = [int8(75.0, "energy", calib_parameters="share=0.9"), int8(74.0, "energy", calib_parameters="share=0.99")]
+    rows = [int8(75.0, "energy", calib_options="share=0.9"), int8(74.0, "energy", calib_options="share=0.99")]
     made = table(results(*rows), "table5")
     assert made.columns[-2:] == ("energy share=0.9", "energy share=0.99")
     assert [item.value for item in made.rows[0][-2:]] == [75.0, 74.0]

@@ -14,8 +14,8 @@ def test_table_3_has_our_row_above_the_papers():
     rows = [
         row(75.5, half=0.125),
         row(75.6, fold_bn=True),
-        row(75.0, weight_granularity="per_tensor"),
-        row(74.0, weight_granularity="per_tensor", fold_bn=True),
+        row(75.0, granularity="per_tensor"),
+        row(74.0, granularity="per_tensor", fold_bn=True),
     ]
     made = table(results(*rows), "table3")
     ours = ["76.00", "75.50 ±0.12", "75.60 ±0.10", "75.00 ±0.10", "74.00 ±0.10"]
