@@ -2,25 +2,25 @@
 
 import signal
 from collections.abc import Callable
-from typing import Any
+from copy import deepcopy
+from functools import cache
 
 import pytest
 
 from quantbench.run import reference
-from quantbench.sweep.compose import compose_checked, parse_arguments
+from quantbench.sweep.compose import compose_one, typed
+from quantbench.sweep.settings import Settings
 
-Settings = dict[str, Any]
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> Settings:
+    return typed(compose_one(overrides, "a test"))
 
 
 @pytest.fixture
 def settings() -> Callable[..., Settings]:
-    """The composed config of some overrides, as plain containers."""
-    from omegaconf import OmegaConf
-
-    def composed(*overrides: str) -> Settings:
-        return OmegaConf.to_container(compose_checked(parse_arguments(overrides)).config, resolve=True)
-
-    return composed
+    """The settings of some overrides; composing takes its time, so each is composed once a process."""
+    return lambda *overrides: deepcopy(_composed(overrides))
 
 
 @pytest.fixture(autouse=True)

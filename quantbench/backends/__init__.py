@@ -1,4 +1,4 @@
-"""What executes a quantized network, a file each: `open(quantized, example, **options)`, a context with an Execution."""
+"""What executes a quantized network, a file each: `open(quantized, example, **options)` gives an Execution."""
 
 from __future__ import annotations
 

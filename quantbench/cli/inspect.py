@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from quantbench.console import folded, is_terminal, row, show, table
-from quantbench.errors import UserError
-from quantbench.sweep.compose import compose_checked, parse_arguments
+from quantbench.sweep.compose import compose_one, typed
 
 if TYPE_CHECKING:
     from quantbench.quant.layers import Layer
@@ -24,18 +23,13 @@ def main(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         folded(HELP)
         return 0
-    composed = compose_checked(parse_arguments(arguments))
-    if composed.multirun:
-        raise UserError("inspect shows one network: leave out -m")
-
-    from omegaconf import OmegaConf
+    settings = typed(compose_one(arguments, "inspect"))
 
     from quantbench.networks import load
     from quantbench.quant.layers import find_layers
 
-    settings: Any = OmegaConf.to_container(composed.config, resolve=True)
-    network = load({**settings["model"], "seed": settings["seed"]})
-    layers = find_layers(network.module, *network.example, residual_adds=settings["residual_adds"] is True)
+    network = load({**settings.model, "seed": settings.seed})
+    layers = find_layers(network.module, *network.example, residual_adds=settings.residual_adds)
     result = table("layer", "kind", "sites", "parameters", "MACs", right=("parameters", "MACs"))
     for layer in layers:
         row(result, layer.name, layer.kind, _sites(layer), f"{layer.parameters:,}", f"{layer.macs:,}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from quantbench.console import folded, row, show, table
 from quantbench.errors import UserError, nearest
-from quantbench.sweep.compose import compose_checked, parse_arguments
+from quantbench.sweep.compose import compose_one, typed
 
 if TYPE_CHECKING:
     from quantbench.quant.histogram import Histogram
@@ -69,25 +70,19 @@ def _plot_paper(folder: Path) -> int:
 
 
 def _plot_histogram(overrides: list[str], wanted: str | None, folder: Path) -> int:
-    composed = compose_checked(parse_arguments(overrides))
-    if composed.multirun:
-        raise UserError("plot shows one network: leave out -m")
+    settings = typed(compose_one(overrides, "plot"))
     if wanted is None:
-        listing = f"quantbench inspect model={composed.config.model.name}"
+        listing = f"quantbench inspect model={settings.model['name']}"
         raise UserError(f"site=SITE is missing: `{listing}` lists the layers; a layer's name alone means its input")
 
     import torch
-    from omegaconf import OmegaConf
 
-    from quantbench.sweep.cell import cell_from_config
+    from quantbench.sweep.cell import cell_from_settings
 
-    settings: Any = OmegaConf.to_container(composed.config, resolve=True)
     # With activations in float there is still a histogram, and the bits are checked.
-    cell = cell_from_config({**settings, "activations": True}, torch.cuda.is_available())
+    cell = cell_from_settings(replace(settings, activations=True), torch.cuda.is_available())
     network, bits = str(cell.model["name"]), cell.activation_bits or 8
     site, histogram = _histogram(cell, wanted)
-
-    from dataclasses import replace
 
     from quantbench.report.figures.figure import stem
     from quantbench.report.figures.histogram import calibrated_ranges, histogram_figure

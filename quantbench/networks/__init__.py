@@ -42,8 +42,10 @@ def load(config: Mapping[str, Any]) -> Network:
 
 def identity(config):
     from pathlib import Path
+
     from quantbench.assets.content import content_sha256
     from quantbench.networks.checkpoint import shipped
+
     model = {key: value for key, value in config.items() if key != "labels"}
     if model.get("weights") == "shipped":
         _, checksum = shipped(str(model.get("arch") or model["name"]))

@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from quantbench.console import track
 from quantbench.errors import UserError, ran_out, unexpected
 from quantbench.networks.network import Item, Network
 from quantbench.quant import QuantizationError
-from quantbench.quant.observe import observe
-from quantbench.run.memory import ADVICE, OutOfMemory, memory_for
+from quantbench.run.memory import ADVICE, OutOfMemory
 from quantbench.tasks.task import Noise, Sample
 
 # Preprocessed inputs up to this many bytes are kept, so that several passes decode once.
@@ -179,8 +178,6 @@ def in_fast_layout(batch: Tensor) -> Tensor:
     return batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch
 
 
-
-
 def _digest(item: Item) -> bytes:
     digest = hashlib.sha256()
     for tensor in item:
@@ -192,11 +189,7 @@ def _chunks(indices: list[int], size: int) -> list[list[int]]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
-
-
 def _padded(tensors: Sequence[Tensor], value: float) -> Tensor:
     """The tensors stacked, each filled up with `value` to the longest in the last dimension."""
     longest = max(tensor.shape[-1] for tensor in tensors)
     return torch.stack([F.pad(tensor, (0, longest - tensor.shape[-1]), value=value) for tensor in tensors])
-
-

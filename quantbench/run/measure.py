@@ -43,7 +43,7 @@ from quantbench.sweep.cell import Cell, calibrator
 Calibration = Pass[Mapping[str, Histogram]]
 
 
-def measure(cell: Cell, command: str = "", own: Mapping[str, str | None] | None = None) -> Record:
+def measure(cell: Cell, command: str = "", own: Mapping[str, Any] | None = None) -> Record:
     """The record of a cell, whatever happens but an interruption.
 
     `command` is what measures it again; `own` are columns of the row that the cell does not tell: the options of model

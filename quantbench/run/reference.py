@@ -22,6 +22,7 @@ from quantbench.errors import UserError
 from quantbench.networks.network import Network
 from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import Layer, find_layers
+from quantbench.quant.observe import observe
 from quantbench.quant.transforms.fold import fold_batch_norm
 from quantbench.quant.transforms.gelu import clip_gelu
 from quantbench.results.histograms import NAMES, pack, unpack
@@ -30,9 +31,8 @@ from quantbench.run import memory as fitting
 from quantbench.run.cache import Arrays, code_version, recall
 from quantbench.run.environment import isa, versions
 from quantbench.run.inputs import Inputs, in_fast_layout
-from quantbench.run.predict import predict
-from quantbench.quant.observe import observe
 from quantbench.run.memory import memory_for
+from quantbench.run.predict import predict
 from quantbench.sweep.cell import Cell
 from quantbench.tasks.task import Task
 

@@ -21,7 +21,7 @@ from quantbench.results.stats import (
     paired_change,
     smallest_detectable_drop,
 )
-from quantbench.run.evaluate import Inputs
+from quantbench.run.inputs import Inputs
 from quantbench.tasks.metrics.metric import BadTarget, Metric
 from quantbench.tasks.task import Task
 

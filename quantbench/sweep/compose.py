@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -159,13 +159,16 @@ def typed(config: DictConfig) -> Settings:
         UserError: a key is unknown, or a value of the wrong type or out of range.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
     from quantbench.sweep.settings import Settings
 
     try:
         ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         settings: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), ours))
+    except ConfigKeyError as error:
+        known = [key.name for key in fields(Settings)]
+        raise UserError(f"no override {error.key}: {nearest(str(error.key), known)}") from error
     except OmegaConfBaseException as error:
         raise UserError(_in_short(error)) from error
     assert isinstance(settings, Settings)
@@ -196,7 +199,10 @@ def explained(overrides: Sequence[str], folders: Sequence[Path]) -> Iterator[Non
 def _in_short(error: BaseException) -> str:
     """An error of Hydra or OmegaConf without its advice about search paths and its table of types."""
     text = one_line(error).split(" full_key:")[0]
-    return text.removeprefix("Error merging override ")
+    if error.__cause__ is not None and text.startswith("Error merging override "):
+        override = str(error).removeprefix("Error merging override ")
+        return f"{override}: {one_line(error.__cause__).split(' full_key:')[0]}"
+    return text
 
 
 def _chosen(override: Override) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from quantbench.run.evaluate import Inputs, predict
 
 from quantbench import networks, tasks
 from quantbench.methods.ptq import collect, quantize
@@ -19,7 +20,6 @@ from quantbench.results import store
 from quantbench.results.stats import paired_change
 from quantbench.run import cache, reference
 from quantbench.run import job as runner
-from quantbench.run.evaluate import Inputs, predict
 from quantbench.sweep.cell import cell_from_config
 
 SMALL = ("limit=300", "task.calibration_samples=64")

@@ -1,106 +1,111 @@
+"""A cell's key: what decides its figures is in it, what does not is not; values of the wrong kind are refused."""
+
 from dataclasses import replace
 
 import pytest
 
-from quantbench.errors import UserError
-from quantbench.sweep.cell import Cell, cell_from_config
+from quantbench.errors import Mismatch, UserError
+from quantbench.sweep.cell import calibrator, cell_from_settings
+from quantbench.sweep.settings import Settings
 
 
-def test_equal_configs_have_equal_hashes_and_others_have_not(settings):
+@pytest.fixture
+def cell(settings):
+    """The cell of some settings, which are those of the defaults but for what is given."""
+    default: Settings = settings()
+
+    def made(**changed):
+        return cell_from_settings(replace(default, **changed), False)
+
+    return made
+
+
+def test_equal_settings_have_equal_hashes_and_others_have_not(cell):
+    task = {"name": "fashion_mnist", "calibration_samples": 16}
     variants = [
-        [],
-        ["model=mobilenet_v2_fashion"],
-        ["calib=entropy"],
-        ["calib=percentile", "calib.percentile=99.9"],
-        ["calib=percentile", "calib.percentile=99.99"],
-        ["granularity=per_tensor"],
-        ["weight_bits=4"],
-        ["activation_bits=4"],
-        ["activations=false"],
-        ["mapping=affine"],
-        ["fold_bn=true"],
-        ["skip_layers=[conv1]"],
-        ["residual_adds=true"],
-        ["gelu_bound=10"],
-        ["gelu_bound=10.5"],
-        ["activations=false", "gelu_bound=10"],
-        ["limit=100"],
-        ["batch_size=8"],
-        ["seed=1"],
-        ["task.calibration_samples=16"],
+        {},
+        {"model": {"name": "mobilenet_v2_fashion", "family": "fashion", "weights": "shipped"}},
+        {"model": {"name": "resnet20_fashion", "family": "fashion", "weights": "random"}},
+        {"task": task},
+        {"calib": {"name": "entropy"}},
+        {"calib": {"name": "percentile", "percentile": 99.9}},
+        {"calib": {"name": "percentile", "percentile": 99.99}},
+        {"granularity": {"name": "per_tensor"}},
+        {"weight_bits": 4},
+        {"activation_bits": 4},
+        {"activations": False},
+        {"mapping": "affine"},
+        {"fold_bn": True},
+        {"skip_layers": ["conv1"]},
+        {"residual_adds": True},
+        {"gelu_bound": 10.0},
+        {"gelu_bound": 10.5},
+        {"seed": 1},
+        {"limit": 10},
+        {"batch_size": 8},
     ]
-    hashes = [cell_from_config(settings(*overrides), False).hash for overrides in variants]
+    hashes = [cell(**changed).hash for changed in variants]
     assert len(set(hashes)) == len(variants)
-    assert hashes == [cell_from_config(settings(*overrides), False).hash for overrides in variants]
+    assert hashes == [cell(**changed).hash for changed in variants]
 
 
-def test_what_does_not_matter_does_not_change_the_hash(settings):
-    default = cell_from_config(settings(), False).hash
-    assert cell_from_config(settings("results_dir=elsewhere"), False).hash == default
-    assert cell_from_config(settings("device=cpu"), True).hash == default
+def test_what_does_not_matter_does_not_change_the_hash(cell):
+    default = cell().hash
+    assert cell(results_dir="elsewhere", force=True, threads=1).hash == default
+    assert cell(device="cpu").hash == default
+    assert cell(skip_layers=["b", "a"]).hash == cell(skip_layers=["a", "b", "a"]).hash
+    percentiles = [cell(calib={"name": "percentile", "percentile": value}).hash for value in (100, 100.0)]
+    assert percentiles[0] == percentiles[1]
     # Weights only: no calibrator has anything to decide.
-    weights_only = cell_from_config(settings("activations=false"), False)
-    assert weights_only.hash == cell_from_config(settings("activations=false", "calib=entropy"), False).hash
+    weights_only = cell(activations=False)
+    assert weights_only.hash == cell(activations=False, calib={"name": "entropy"}).hash
     assert (weights_only.calib, weights_only.activation_bits) == (None, None)
-    assert weights_only == cell_from_config(settings("activations=false", "residual_adds=true"), False)
-    assert cell_from_config(settings("gelu_bound=10"), False) == cell_from_config(settings("gelu_bound=10.0"), False)
-
-
-@pytest.mark.parametrize("bits, calib, expected", [(8, {"name": "max"}, "e183ed2725a0"), (None, None, "f2043ad89b9a")])
-def test_options_that_are_off_leave_the_hash_as_it_was_before_there_were_such_options(bits, calib, expected):
-    cell = Cell(
-        suite="desk",
-        model={"name": "net", "weights": "random"},
-        task={"name": "photos", "calibration_samples": 64},
-        calib=calib,
-        weight_granularity="per_channel",
-        weight_bits=8,
-        activation_bits=bits,
-        mapping="scale",
-        fold_bn=False,
-        skip_layers=("conv1",),
-        residual_adds=False,
-        gelu_bound=None,
-        method="ptq",
-        backend="simulate",
-        seed=0,
-        limit=None,
-        batch_size=64,
-        device="cpu",
-    )
-    assert cell.hash == expected
-    assert len({cell.hash, replace(cell, residual_adds=True).hash, replace(cell, gelu_bound=10.0).hash}) == 3
+    assert weights_only == cell(activations=False, residual_adds=True)
 
 
 @pytest.mark.parametrize(
-    "override, message",
+    "changed",
     [
-        ("weight_bits=1", "weight_bits=1: must be an integer from 2 to 8"),
-        ("weight_bits=9", "weight_bits=9: must be an integer from 2 to 8"),
-        ("activation_bits=eight", "activation_bits=eight: must be an integer from 2 to 8"),
-        ("activation_bits=true", "activation_bits=True: must be an integer from 2 to 8"),
-        ("mapping=log", "mapping=log: must be one of scale, affine"),
-        ("limit=0", "limit=0: must be an integer of at least 1"),
-        ("batch_size=0", "batch_size=0: must be an integer of at least 1"),
-        ("seed=-1", "seed=-1: must be an integer from 0"),
-        ("fold_bn=maybe", "fold_bn=maybe: must be true or false"),
-        ("residual_adds=maybe", "residual_adds=maybe: must be true or false"),
-        ("gelu_bound=0", "gelu_bound=0: must be a number above 0"),
-        ("gelu_bound=-1.5", "gelu_bound=-1.5: must be a number above 0"),
-        ("gelu_bound=inf", "gelu_bound=inf: must be a number above 0"),
-        ("gelu_bound=true", "gelu_bound=True: must be a number above 0"),
-        ("gelu_bound=ten", "gelu_bound=ten: must be a number above 0"),
-        ("skip_layers=conv1", "skip_layers=conv1: must be a list"),
-        ("device=tpu", "device=tpu: must be one of auto, cpu, cuda"),
-        ("device=cuda", "device=cuda: torch sees no CUDA device here"),
+        {"calib": {"name": "nothing"}},
+        {"calib": {"name": "max", "epochs": 3}},
+        {"calib": {"name": "percentile", "percentile": 0}},
+        {"calib": {"name": "percentile", "percentile": 100.1}},
+        {"calib": {"name": "percentile", "percentile": "high"}},
+        {"calib": {"name": "mine", "_target_": "nowhere.at_all"}},
+        {"method": {"name": "ptq", "epochs": 3}},
+        {"method": {"name": "nothing"}},
+        {"backend": {"name": "simulate", "threads": 2}},
+        {"granularity": {"name": "per_row"}},
+        {"granularity": {"name": "per_channel", "axis": 1}},
+        {"task": {"name": "fashion_mnist", "calibration_samples": 0}},
+        {"device": "cuda"},
     ],
 )
-def test_bad_values_are_named_with_what_is_wanted(settings, override, message):
+def test_a_choice_or_option_that_there_is_not_is_refused(cell, changed):
+    with pytest.raises(UserError):
+        cell(**changed)
+
+
+def test_an_unknown_option_is_named_with_those_that_there_are(cell):
+    message = "calib=percentile: got an unexpected keyword argument 'share'; its options are percentile"
     with pytest.raises(UserError, match=message):
-        cell_from_config(settings(override), False)
+        cell(calib={"name": "percentile", "share": 0.9})
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "100.1", "high", "null"])
-def test_percentile_outside_its_range(settings, value):
-    with pytest.raises(UserError, match=r"calib\.percentile=.*must be a number above 0 and at most 100"):
-        cell_from_config(settings("calib=percentile", f"calib.percentile={value}"), False)
+def test_classes_that_are_not_the_networks_do_not_go_together(cell):
+    with pytest.raises(Mismatch):
+        cell(task={"name": "imagenet", "labels": "imagenet"})
+
+
+def test_the_calibrator_has_its_options(cell):
+    import numpy as np
+
+    from quantbench.quant.histogram import Histogram
+
+    histogram = Histogram(np.array([90, 9, 1]), 1.0, 0.0, 3.0)
+    found = {
+        share: calibrator(cell(calib={"name": "percentile", "percentile": share}).calib)(histogram, 8)
+        for share in (50, 95, 100)
+    }
+    assert found[50] < found[95] < found[100]
+    assert calibrator(None)(histogram, 8) == 3.0

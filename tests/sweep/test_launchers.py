@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.errors import InstantiationException
 
-from quantbench.cli import main as cli
-from quantbench.errors import Halt, halt_message
-from quantbench.sweep import launchers
+from quantbench.errors import Halt, UserError, halt_message
+from quantbench.sweep.compose import LAUNCHERS, explained
 from quantbench.sweep.groups import conf_folder
 
 PLUGINS = {"joblib": "hydra_joblib_launcher", "ray": "hydra_ray_launcher", "submitit_slurm": "hydra_submitit_launcher"}
@@ -39,7 +39,7 @@ SACCT = "#!/bin/bash\necho 'JobID|State|NodeList'\n"
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "quantbench.cli.main", "run", "-m", *SMALL, *arguments]
+    return [sys.executable, "-m", "quantbench", "run", "-m", *SMALL, *arguments]
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -152,14 +152,14 @@ def test_our_file_has_all_keys_of_the_plugin(launcher, plugin):
 
 
 @pytest.mark.parametrize("launcher", PLUGINS)
-def test_a_launcher_that_is_not_installed_is_one_line(tmp_path, monkeypatch, capsys, launcher):
-    package, extra = launchers.LAUNCHERS[launcher]
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(launchers, "version_of", lambda name: None)
-    assert cli.main(["run", "-m", f"hydra/launcher={launcher}", "calib=max,mse"]) == 2
-    expected = f"hydra/launcher={launcher} needs {package}: pip install 'quantbench[{extra}]'"
-    assert capsys.readouterr().err == f"quantbench: {expected}\n"
-    assert os.listdir() == []
+def test_a_launcher_that_is_not_installed_is_one_line(monkeypatch, launcher):
+    package, extra = LAUNCHERS[launcher]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        UserError, match=f"hydra/launcher={launcher} needs {package}: pip install 'quantbench.{extra}.'"
+    ):
+        with explained([f"hydra/launcher={launcher}"], []):
+            raise InstantiationException("Error locating target")
 
 
 def test_the_message_of_a_halt_is_found_in_a_traceback():
