@@ -20,11 +20,11 @@ import torch
 from torch import nn
 
 from quantbench import networks
-from quantbench.methods.ptq import collect, quantize
 from quantbench.quant.calibrators import _divergence, entropy_range, max_range
 from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import find_layers
-from quantbench.quant.scheme import Scheme
+from quantbench.quant.observe import collect
+from quantbench.quant.scheme import Scheme, decide
 from quantbench.quant.simulate import simulate
 from quantbench.run.environment import peak_memory_mb, reset_peak_memory, versions
 
@@ -74,7 +74,7 @@ def forward_ratio(name: str, rounds: int) -> dict[str, float]:
     batch = torch.randn(BATCH, *network.example[0].shape[1:], generator=torch.Generator().manual_seed(0))
     layers = find_layers(network.module, *network.example)
     histograms = collect(network.module, [batch])
-    mappings = quantize(layers, histograms, max_range, Scheme()).mappings
+    mappings = decide(layers, histograms, max_range, Scheme()).mappings
     module, ratios, floats = network.module, [], []
     with torch.inference_mode():
         for _ in range(rounds):

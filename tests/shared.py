@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from quantbench.run.inputs import Inputs
 from torch import Tensor
 
 from quantbench.cli import main as cli
 from quantbench.results.record import Row
+from quantbench.run.inputs import Inputs
 from quantbench.run.scores import beside, judge
 from quantbench.tasks.task import Task
 

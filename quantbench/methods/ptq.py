@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from quantbench.methods.method import Bench, Quantized
-from quantbench.quant.scheme import activation_ranges, build_mappings, quantized_layers, weight_ranges
+from quantbench.quant.scheme import decide
 
 
 def quantize(bench: Bench) -> Quantized:
-    """Ranges from histograms (activations, section 3.4) and weights (always max), and the mappings that follow.
+    """The float network with the ranges that its weights and histograms give (sections 3 and 4).
 
     Raises:
         QuantizationError: a site cannot be quantized as the scheme asks; the message names it.
     """
-    layers = quantized_layers(bench.layers(), bench.scheme)
-    ranges = {
-        **weight_ranges(layers, bench.scheme),
-        **activation_ranges(layers, bench.histograms(), bench.calibrate, bench.scheme),
-    }
-    return Quantized(bench.module, layers, ranges, build_mappings(layers, ranges, bench.scheme))
+    return Quantized(bench.module, *decide(bench.layers(), bench.histograms(), bench.calibrate, bench.scheme))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from quantbench.quant import QuantizationError
-from quantbench.quant.histogram import HistogramCounter
+from quantbench.quant.histogram import Histogram, HistogramCounter
 from quantbench.quant.intercept.mode import Call, intercept
 
 
@@ -35,3 +36,19 @@ def observe(module: nn.Module, residual_adds: bool = False) -> Iterator[dict[str
 
     with intercept(module, count, residual_adds=residual_adds):
         yield counters
+
+
+def collect(
+    module: nn.Module, batches: Iterable[tuple[Tensor, ...]], residual_adds: bool = False
+) -> dict[str, Histogram]:
+    """The histogram of every activation site over all batches (section 3.4: statistics of the float network).
+
+    With `residual_adds`, the operands of residual additions are sites too.
+
+    Raises:
+        QuantizationError: a site holds NaN or an infinity; the message names the site.
+    """
+    with torch.inference_mode(), observe(module, residual_adds) as counters:
+        for batch in batches:
+            module(*batch)
+    return {site: counter.histogram() for site, counter in counters.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,6 +39,27 @@ class Range:
 
     low: Tensor
     high: Tensor
+
+
+class Decision(NamedTuple):
+    """The layers that are quantized, and the range and mapping of each of their sites."""
+
+    layers: list[Layer]
+    ranges: dict[str, Range]
+    mappings: dict[str, maps.Mapping]
+
+
+def decide(
+    layers: Iterable[Layer], histograms: Mapping[str, Histogram], calibrator: Calibrator, scheme: Scheme
+) -> Decision:
+    """Ranges from weights (always max) and histograms (activations, section 3.4), and the mappings that follow.
+
+    Raises:
+        QuantizationError: a site cannot be quantized as the scheme asks; the message names it.
+    """
+    chosen = quantized_layers(layers, scheme)
+    ranges = {**weight_ranges(chosen, scheme), **activation_ranges(chosen, histograms, calibrator, scheme)}
+    return Decision(chosen, ranges, build_mappings(chosen, ranges, scheme))
 
 
 def quantized_layers(layers: Iterable[Layer], scheme: Scheme) -> list[Layer]:

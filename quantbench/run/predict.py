@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +17,16 @@ from quantbench.run.memory import memory_for
 
 
 def predict(
-    run: Callable[..., Tensor], inputs: Inputs, batch_size: int, device: str, label: str, module: nn.Module
+    run: Callable[..., Tensor],
+    inputs: Inputs,
+    batch_size: int,
+    device: str,
+    label: str,
+    module: nn.Module | None = None,
 ) -> Tensor:
     """The outputs of `run(*batch)` for all items in their order, float32 [items, ...] on the CPU.
 
-    `module` is what runs: it is asked where a value that is not finite comes up.
+    `module` is asked where a value that is not finite comes up; None where `run` is the module.
 
     Raises:
         UserError: an output is NaN or infinite; the message names the first sample and site where one is.
@@ -43,7 +49,7 @@ def predict(
         broken = ~torch.isfinite(outputs.flatten(1)).all(1)
     if bool(broken.any()):
         bad = [s for s, items in zip(inputs.samples, inputs.owned, strict=True) if bool(broken[items].any())]
-        where = _first_non_finite_site(module, Inputs(inputs.network, bad[:1]), device)
+        where = _first_non_finite_site(module or run, Inputs(inputs.network, bad[:1]), device)
         raise UserError(
             f"{label}: the output is NaN or infinite for {len(bad)} of {len(inputs.samples)} samples, first for "
             f"{bad[0].id}; it comes up at {where}"
@@ -59,7 +65,7 @@ def _joined(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts)
 
 
-def _first_non_finite_site(module: nn.Module, one: Inputs, device: str) -> str:
+def _first_non_finite_site(module: Any, one: Inputs, device: str) -> str:
     """Where a NaN or an infinity first enters a layer, in words."""
     try:
         with torch.inference_mode(), observe(module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import _lru_cache_wrapper, lru_cache
 from typing import Any, Generic, TypeVar
@@ -22,7 +22,7 @@ from quantbench.errors import UserError
 from quantbench.networks.network import Network
 from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import Layer, find_layers
-from quantbench.quant.observe import observe
+from quantbench.quant.observe import collect
 from quantbench.quant.transforms.fold import fold_batch_norm
 from quantbench.quant.transforms.gelu import clip_gelu
 from quantbench.results.histograms import NAMES, pack, unpack
@@ -139,7 +139,7 @@ def _fp32_outputs(reference: Reference) -> Pass[Tensor]:
     def make() -> Arrays:
         began = time.perf_counter()
         module, inputs = reference.network.module, reference.evaluation
-        outputs = predict(module, inputs, reference.batch_size, reference.device, "fp32", module)
+        outputs = predict(module, inputs, reference.batch_size, reference.device, "fp32")
         return {"outputs": outputs.numpy(), "seconds": np.array(time.perf_counter() - began)}
 
     arrays, kept = recall("fp32", _key(reference, reference.evaluation), ("outputs", "seconds"), make)
@@ -172,22 +172,6 @@ def _histograms(
     return Pass(unpack(arrays), float(arrays["seconds"]), kept)
 
 
-def collect(
-    module: nn.Module, batches: Iterable[tuple[Tensor, ...]], residual_adds: bool = False
-) -> dict[str, Histogram]:
-    """The histogram of every activation site over all batches (section 3.4: statistics of the float network).
-
-    With `residual_adds`, the operands of residual additions are sites too.
-
-    Raises:
-        QuantizationError: a site holds NaN or an infinity; the message names the site.
-    """
-    with torch.inference_mode(), observe(module, residual_adds) as counters:
-        for batch in batches:
-            module(*batch)
-    return {site: counter.histogram() for site, counter in counters.items()}
-
-
 def _first_or_kept(cached: _lru_cache_wrapper[Pass[T]], *arguments: Any) -> Pass[T]:
     """What a function with an lru_cache gives, marked as kept wherever this process had it already."""
     hits = cached.cache_info().hits
@@ -197,9 +181,7 @@ def _first_or_kept(cached: _lru_cache_wrapper[Pass[T]], *arguments: Any) -> Pass
 
 def histograms_key(reference: Reference, fold_bn: bool, residual_adds: bool, gelu_bound: float | None) -> str:
     """What names the histograms: a fingerprint of all that decides them."""
-    options = {"residual_adds": residual_adds, "gelu_bound": gelu_bound}
-    chosen = [(name, value) for name, value in options.items() if value]
-    return _key(reference, reference.calibration, fold_bn, *chosen)
+    return _key(reference, reference.calibration, fold_bn, residual_adds, gelu_bound)
 
 
 def forget() -> None:

@@ -136,7 +136,7 @@ def test_no_memory_for_weights_outputs_or_scores_is_said(run, capsys, monkeypatc
 
     for target, said in (
         ("faulty.load", f"out of memory for the network faulty and the data of faulty: {ADVICE}"),
-        ("quantbench.run.evaluate._joined", "out of memory for the outputs of 20 samples (fp32): lower limit"),
+        ("quantbench.run.inputs._joined", "out of memory for the outputs of 20 samples (fp32): lower limit"),
         ("quantbench.run.job.beside", f"out of memory (Unable to allocate 9 GiB): {ADVICE}"),
     ):
         with monkeypatch.context() as patch:

@@ -17,7 +17,7 @@ from quantbench.errors import UserError
 from quantbench.networks import checkpoint
 from quantbench.networks import torchvision as torchvision_models
 from quantbench.networks.fashion import BUILDERS, preprocess
-from quantbench.run.evaluate import Inputs, predict
+from quantbench.run.inputs import Inputs, predict
 from quantbench.tasks.fashion_mnist import normalize
 from quantbench.tasks.metrics.classification import top1
 

@@ -8,7 +8,7 @@ import torch
 from quantbench.errors import UserError
 from quantbench.networks.network import Network
 from quantbench.results.stats import bootstrap, detectable_by_interval, paired_change
-from quantbench.run.evaluate import Inputs
+from quantbench.run.inputs import Inputs
 from quantbench.run.scores import scores
 from quantbench.tasks.lee_news import PEARSON, SPEARMAN, pearson
 from quantbench.tasks.metrics.classification import ACCURACY, predicted_class

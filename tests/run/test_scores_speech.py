@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from quantbench.networks.network import Network
-from quantbench.run.evaluate import Inputs
+from quantbench.run.inputs import Inputs
 from quantbench.run.scores import scores
 from quantbench.tasks.metrics.transcription import LETTER_ACCURACY, WORD_ACCURACY, texts_alike
 from quantbench.tasks.task import Sample, Task

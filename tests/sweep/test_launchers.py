@@ -155,11 +155,11 @@ def test_our_file_has_all_keys_of_the_plugin(launcher, plugin):
 def test_a_launcher_that_is_not_installed_is_one_line(monkeypatch, launcher):
     package, extra = LAUNCHERS[launcher]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(
-        UserError, match=f"hydra/launcher={launcher} needs {package}: pip install 'quantbench.{extra}.'"
+    with (
+        pytest.raises(UserError, match=f"hydra/launcher={launcher} needs {package}: pip install 'quantbench.{extra}.'"),
+        explained([f"hydra/launcher={launcher}"], []),
     ):
-        with explained([f"hydra/launcher={launcher}"], []):
-            raise InstantiationException("Error locating target")
+        raise InstantiationException("Error locating target")
 
 
 def test_the_message_of_a_halt_is_found_in_a_traceback():

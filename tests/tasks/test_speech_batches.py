@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from quantbench import networks, tasks
-from quantbench.methods.ptq import collect, quantize
 from quantbench.quant.calibrators import max_range
 from quantbench.quant.layers import find_layers
-from quantbench.quant.scheme import Scheme
+from quantbench.quant.observe import collect
+from quantbench.quant.scheme import Scheme, decide
 from quantbench.quant.simulate import simulate
-from quantbench.run.evaluate import Inputs, predict
+from quantbench.run.inputs import Inputs
+from quantbench.run.predict import predict
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def clips():
 def mappings(network, clips):
     batches = Inputs(network, clips.calibration).batches(16, "cpu", "", padded=False)
     histograms = collect(network.module, (batch for _, batch in batches))
-    return quantize(find_layers(network.module, *network.example), histograms, max_range, Scheme()).mappings
+    return decide(find_layers(network.module, *network.example), histograms, max_range, Scheme()).mappings
 
 
 def test_no_float_transcript_changes(network, clips):

@@ -10,16 +10,17 @@ import torch.nn.functional as F
 from quantbench import networks, tasks
 from quantbench.assets import fetch
 from quantbench.errors import UserError
-from quantbench.methods.ptq import collect, quantize
 from quantbench.networks.huggingface import text as language
 from quantbench.quant.calibrators import max_range
 from quantbench.quant.layers import find_layers
-from quantbench.quant.scheme import Scheme
+from quantbench.quant.observe import collect
+from quantbench.quant.scheme import Scheme, decide
 from quantbench.quant.simulate import simulate
 from quantbench.run import job as runner
 from quantbench.run import reference
-from quantbench.run.evaluate import Inputs, predict
-from quantbench.sweep.cell import cell_from_config
+from quantbench.run.inputs import Inputs
+from quantbench.run.predict import predict
+from quantbench.sweep.cell import cell_from_settings
 from quantbench.tasks.sampling import reading
 from quantbench.tasks.task import Sample
 from tests.tiny_language import architecture, marked_network
@@ -97,7 +98,7 @@ def test_batch_size_changes_quantized_answers_on_near_ties_only(kind, attention)
         ids[:] = torch.randint(2, 120, ids.shape, generator=torch.Generator().manual_seed(1000 + seed))
     given = inputs(network, items)
     batches = [batch for _, batch in given.batches(8, "cpu", "", padded=False)]
-    mappings = quantize(
+    mappings = decide(
         find_layers(network.module, *network.example), collect(network.module, batches), max_range, Scheme()
     ).mappings
     with simulate(network.module, mappings):
@@ -274,7 +275,7 @@ def measure(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "git_revision", lambda: None)
     monkeypatch.setattr("quantbench.run.cache.cache_folder", lambda: tmp_path)
     reference.forget()
-    yield lambda *overrides: runner.measure(cell_from_config(settings(*overrides), False)).row
+    yield lambda *overrides: runner.measure(cell_from_settings(settings(*overrides), False)).row
     reference.forget()
 
 

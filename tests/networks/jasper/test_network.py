@@ -14,7 +14,7 @@ from quantbench.networks.checkpoint import seeded
 from quantbench.networks.jasper.features import features
 from quantbench.networks.jasper.network import ARCHITECTURES, BLANK, LETTERS, Acoustic, Stage, greedy, steps
 from quantbench.quant.layers import find_layers
-from quantbench.run.evaluate import Inputs, predict
+from quantbench.run.inputs import Inputs, predict
 from quantbench.tasks.task import Sample
 
 

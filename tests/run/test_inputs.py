@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from quantbench.errors import UserError
-from quantbench.methods.ptq import collect
 from quantbench.networks.network import Network
-from quantbench.run import evaluate, reference
-from quantbench.run.evaluate import Inputs, in_fast_layout, predict
+from quantbench.quant.observe import collect
+from quantbench.run import inputs as inputs_module
+from quantbench.run import reference
+from quantbench.run.inputs import Inputs, in_fast_layout
+from quantbench.run.predict import predict
 from quantbench.tasks.sampling import reading
 from quantbench.tasks.task import Noise, Sample, Task
 
@@ -201,7 +203,7 @@ def test_small_inputs_are_decoded_once(monkeypatch):
         for _ in range(2):
             predict(given.network.module, given, 2, "cpu", "")
         assert len(decoded) == expected
-    monkeypatch.setattr(evaluate, "KEPT_BYTES", 5 * 48 * 4 - 1)
+    monkeypatch.setattr(inputs_module, "KEPT_BYTES", 5 * 48 * 4 - 1)
     given = images(True, read)
     decoded.clear()
     for _ in range(2):

@@ -8,19 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from quantbench.run.evaluate import Inputs, predict
 
 from quantbench import networks, tasks
-from quantbench.methods.ptq import collect, quantize
+from quantbench.backends import simulate as simulate_backend
 from quantbench.quant.calibrators import entropy_range
 from quantbench.quant.layers import find_layers
-from quantbench.quant.scheme import Scheme
+from quantbench.quant.observe import collect
+from quantbench.quant.scheme import Scheme, decide
 from quantbench.quant.simulate import simulate
 from quantbench.results import store
 from quantbench.results.stats import paired_change
-from quantbench.run import cache, reference
-from quantbench.run import job as runner
-from quantbench.sweep.cell import cell_from_config
+from quantbench.run import cache, job, reference
+from quantbench.run import measure as runner
+from quantbench.run.inputs import Inputs
+from quantbench.run.predict import predict
+from quantbench.sweep.cell import cell_from_settings
 
 SMALL = ("limit=300", "task.calibration_samples=64")
 MEASURED_ANEW = {"started", "seconds", "seconds_calibrate", "seconds_fp32", "seconds_quantized", "peak_memory_mb"}
@@ -39,7 +41,7 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture
 def measure(settings):
-    return lambda *overrides: runner.measure(cell_from_config(settings(*overrides), False))
+    return lambda *overrides: runner.measure(cell_from_settings(settings(*overrides), False))
 
 
 @pytest.fixture(scope="module")
@@ -145,12 +147,10 @@ def test_residual_adds_are_layers_more_and_cost_accuracy(measure):
     pd.testing.assert_frame_equal(left_out.samples, plain.samples)
 
 
-def test_options_that_are_off_leave_the_key_of_the_histograms_as_it_was(settings):
-    cell = cell_from_config(settings(*SMALL), False)
-    loaded = reference.load_reference(cell)
-    assert reference.histograms_key(loaded, *cell.sites) == reference._key(loaded, loaded.calibration, False)
-    keys = [reference.histograms_key(loaded, False, *sites) for sites in ((False, None), (True, None), (False, 10.0))]
-    assert len(set(keys)) == 3
+def test_what_decides_the_sites_is_in_the_key_of_the_histograms(settings):
+    loaded = reference.load_reference(cell_from_settings(settings(*SMALL), False))
+    sites = [(False, False, None), (True, False, None), (False, True, None), (False, False, 10.0)]
+    assert len({reference.histograms_key(loaded, *chosen) for chosen in sites}) == 4
 
 
 def test_gelu_is_clipped_in_calibration_and_in_the_quantized_run_but_not_in_fp32(measure, monkeypatch):
@@ -187,7 +187,7 @@ def test_float_passes_are_kept_for_other_schemes_and_later_processes(measure):
     reference.forget()
     record = measure("calib=entropy", "weight_bits=4", *SMALL, "seed=7")
     assert record.details["passes"] == {"fp32": 0, "calibration": 0, "quantized": 1}
-    for damaged in cache.cache_folder().rglob("*.npz"):
+    for damaged in cache.cache_folder().rglob("*.safetensors"):
         content = bytearray(damaged.read_bytes())
         content[len(content) // 2 : len(content) // 2 + 64] = bytes(64)
         damaged.write_bytes(content)
@@ -230,7 +230,7 @@ def test_batch_size_changes_float_answers_never_and_quantized_ones_on_near_ties_
         resnet20.module, (batch for _, batch in Inputs(resnet20, photos.calibration).batches(64, "cpu", ""))
     )
     layers = find_layers(resnet20.module, *resnet20.example)
-    mappings = quantize(layers, histograms, entropy_range, Scheme()).mappings
+    mappings = decide(layers, histograms, entropy_range, Scheme()).mappings
     floats = [predict(resnet20.module, inputs, size, "cpu", "") for size in (64, 7)]
     assert torch.equal(floats[0].argmax(1), floats[1].argmax(1))
     with simulate(resnet20.module, mappings):
@@ -278,27 +278,25 @@ def test_a_site_with_nan_in_calibration_only_is_named(measure, monkeypatch):
 
 
 def test_an_unexpected_error_is_a_record_with_its_traceback(measure, monkeypatch):
-    monkeypatch.setitem(runner.BACKENDS, "simulate", lambda *_: 1 / 0)
+    monkeypatch.setattr(simulate_backend, "open", lambda *_: 1 / 0)
     record = measure(*SMALL)
     assert (record.row.status, record.row.error) == ("error", "unexpected ZeroDivisionError: division by zero")
     assert "ZeroDivisionError" in record.details["traceback"]
 
 
-def test_a_job_stores_its_record_once(settings, tmp_path, monkeypatch):
-    from omegaconf import OmegaConf
+def test_a_job_stores_its_record_once(tmp_path, monkeypatch):
+    from quantbench.sweep.compose import compose_one
 
     monkeypatch.setenv("QUANTBENCH_RUN", "test")
-    config = OmegaConf.create(settings(*SMALL, f"results_dir={tmp_path}"))
-    runner.run_job(config)
-    monkeypatch.setattr(runner, "measure", lambda _: pytest.fail("measured again"))
-    runner.run_job(config)
-    runner.run_job(OmegaConf.merge(config, {"weight_bits": 99}))
-    cell = cell_from_config(settings(*SMALL), False).hash
-    assert store.read_run(tmp_path, "test") == [
-        {"cell": cell},
-        {"cell": cell, "found": True},
-        {"invalid": "weight_bits=99: must be an integer from 2 to 8"},
-    ]
+    config = compose_one([*SMALL, f"results_dir={tmp_path}"], "a test")
+    job.run_job(config)
+    monkeypatch.setattr(job, "measure", lambda *_: pytest.fail("measured again"))
+    job.run_job(config)
+    config.weight_bits = 99
+    job.run_job(config)
+    (cell,) = [path.stem for path in tmp_path.glob("cells/*.json")]
+    first, second, third = store.read_run(tmp_path, "test")
+    assert (first, second, list(third)) == ({"cell": cell}, {"cell": cell, "found": True}, ["invalid"])
     assert store.read_row(tmp_path, cell).status == "ok"
 
 
