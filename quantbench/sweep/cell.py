@@ -143,7 +143,7 @@ def _is_float(parameter: inspect.Parameter, value: Any) -> bool:
 
 def _checked(group: Group, what: str, function: Any, given: int) -> Group:
     lookup.check_options(function, f"{what}={group['name']}", lookup.options_of(group), given)
-    return dict(group)
+    return lookup.identified(group)
 
 
 def _check_labels(model: Group, task: Group) -> None:

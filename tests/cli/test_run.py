@@ -148,6 +148,17 @@ def test_a_method_a_backend_and_a_calibrator_are_a_file_and_a_yaml_each(run):
     assert (record["notes"], record["engine"]) == ({"factor": 0.5}, {"name": "mirror", "int8_layers": 7})
 
 
+def test_an_edited_file_is_another_cell(run):
+    write("mine/scaling_calibrator.py", "def scaled(histogram, bits):\n    return 0.5 * histogram.largest\n")
+    write("mine/calib/scaled.yaml", "# Half\nname: scaled\n_target_: scaling_calibrator.scaled\n")
+    _, before = run("--config-dir", "mine", "calib=scaled", *SMALL)
+    write("mine/scaling_calibrator.py", "def scaled(histogram, bits):\n    return 0.25 * histogram.largest  # edited\n")
+    sys.modules.pop("scaling_calibrator")  # as in another process
+    _, after = run("--config-dir", "mine", "calib=scaled", *SMALL)
+    assert (len(before), len(after)) == (1, 2)
+    assert len({row["sqnr_db"] for row in after}) == 2
+
+
 def test_an_option_that_a_method_does_not_have_is_refused(run, capsys):
     code, rows = run("+method.epochs=3", *SMALL)
     assert (code, rows) == (2, [])
