@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantbench.assets.content import content_sha256
 from quantbench.assets.huggingface import Absent, folder_of
 from quantbench.errors import UserError
 from quantbench.tasks.metrics.metric import Metric
@@ -60,6 +61,12 @@ def load(*, calibration_samples: int = 128, seed: int = 0, path: str | os.PathLi
         evaluation=[_sample(question) for question in dev],
         predict=list,
     )
+
+
+def identity(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the sha256 of the files that `path` names, if it does."""
+    found = files(Path(str(options["path"]))) if options.get("path") is not None else []
+    return {**options, "sha256": content_sha256(*found)} if found else dict(options)
 
 
 def f1(answers: Sequence[Any], targets: Sequence[Any]) -> NDArray[np.float64]:
