@@ -1,11 +1,15 @@
 """Loaders by family and by a dotted path, and what identifies a network."""
 
 import hashlib
+import inspect
 import shutil
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
+import yaml
 
 from quantbench import networks
 from quantbench.errors import UserError
@@ -142,3 +146,16 @@ def test_the_attention_of_a_network_is_visible():
     made = architecture("bert", "flex_attention")
     config = {"name": "tiny", "family": "huggingface", "head": "embedding", "weights": "random", "max_length": 16}
     assert networks.load({**config, "architecture": made, "seed": 0}).module.config._attn_implementation == "sdpa"
+
+
+def test_every_choice_of_ours_fits_its_loader():
+    folder = Path(networks.__file__).parents[2] / "conf" / "model"
+    built = 0
+    for file in sorted(folder.glob("*.yaml")):
+        config = yaml.safe_load(file.read_text())
+        if config["family"] != "unsupported":
+            loader = import_module(f"quantbench.networks.{config['family']}").load
+            options = {key: value for key, value in config.items() if key not in ("defaults", "family", "labels")}
+            inspect.signature(loader).bind(**options, seed=0)
+            built += 1
+    assert built > 20

@@ -1,10 +1,14 @@
 """Loaders by name and by a dotted path, and what identifies a task."""
 
 import hashlib
+import inspect
 import os
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
+import yaml
 
 from quantbench import tasks
 from quantbench.errors import UserError
@@ -63,3 +67,13 @@ def test_a_loader_of_one_s_own_is_identified_by_its_file(mine):
     assert before == {**config, "sha256": hashlib.sha256(MINE.encode()).hexdigest()}
     mine.write_text(MINE + "# changed")
     assert tasks.identity(config)["sha256"] != before["sha256"]
+
+
+def test_every_choice_of_ours_fits_its_loader():
+    folder = Path(tasks.__file__).parents[2] / "conf" / "task"
+    for file in sorted(folder.glob("*.yaml")):
+        config = yaml.safe_load(file.read_text())
+        if config["name"] != "unsupported":
+            loader = import_module(f"quantbench.tasks.{config['name']}").load
+            options = {key: value for key, value in config.items() if key not in ("name", "labels")}
+            inspect.signature(loader).bind(**options, seed=0)
