@@ -8,15 +8,13 @@ be imported before a network is loaded.
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantbench import lookup
 from quantbench.assets.content import content_sha256
-from quantbench.errors import UserError
 from quantbench.networks.shipped import shipped
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["identity", "load"]
 
-_NO_OPTIONS = ("family", "_target_", "labels", "sha256")
+_NO_OPTIONS = ("family", "labels", lookup.TARGET, lookup.SHA256)
 
 
 def load(config: Mapping[str, Any]) -> Network:
@@ -37,18 +35,9 @@ def load(config: Mapping[str, Any]) -> Network:
     from quantbench.networks.huggingface.attention import visible_attention
     from quantbench.networks.random_weights import settle_batch_norm
 
+    loader = lookup.find(__name__, "load", config, named="family")
     options = {str(key): value for key, value in config.items() if key not in _NO_OPTIONS}
-    module, function = _loader(config)
-    what = f"the network {config.get('name')} ({module}.{function})"
-    try:
-        loader = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"{what} cannot be loaded: {error}") from error
-    signature = inspect.signature(loader)
-    try:
-        signature.bind(**options)
-    except TypeError as error:
-        raise UserError(f"{what}: {error}; its options are {', '.join(signature.parameters)}") from None
+    lookup.check_options(loader, f"model={config.get('name')}", options)
     network: Network = loader(**options)
     visible_attention(network.module)
     if network.weights.startswith("random:"):
@@ -63,13 +52,13 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     one's own (of the file that it is in), and where the family's own `identity` gives one. Imports no torch for the
     families of this room. Raises UserError if a file cannot be read.
     """
-    options = {str(key): value for key, value in config.items() if key != "labels"}
-    module, _ = _loader(config)
-    source = _source(module)
+    options = {str(key): value for key, value in config.items() if key not in ("labels", lookup.SHA256)}
+    module, _ = lookup.path_of(__name__, "load", config, named="family")
+    source = lookup.source_of(module)
     if source is not None and "\ndef identity(" in source.read_text(encoding="utf-8"):
         options = dict(import_module(module).identity(options))
-    found = [options.pop("sha256")] if "sha256" in options else []
-    if source is not None and "_target_" in config:
+    found = [options.pop(lookup.SHA256)] if lookup.SHA256 in options else []
+    if source is not None and lookup.TARGET in config:
         found.append(content_sha256(source))
     weights = options.get("weights")
     if weights == "shipped":
@@ -79,20 +68,4 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
         found.append(content_sha256(path))
     if len(found) > 1:
         found = [hashlib.sha256("+".join(found).encode()).hexdigest()]
-    return {**options, "sha256": found[0]} if found else options
-
-
-def _loader(config: Mapping[str, Any]) -> tuple[str, str]:
-    """The module of the loader and its name in there."""
-    target = str(config.get("_target_") or f"{__name__}.{config.get('family')}.load")
-    module, _, function = target.rpartition(".")
-    return module, function
-
-
-def _source(module: str) -> Path | None:
-    """The file of a module, found without importing it; None if there is none."""
-    try:
-        spec = find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+    return {**options, lookup.SHA256: found[0]} if found else options

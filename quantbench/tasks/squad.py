@@ -63,12 +63,6 @@ def load(*, calibration_samples: int = 128, seed: int = 0, path: str | os.PathLi
     )
 
 
-def identity(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with the sha256 of the files that `path` names, if it does."""
-    found = files(Path(str(options["path"]))) if options.get("path") is not None else []
-    return {**options, "sha256": content_sha256(*found)} if found else dict(options)
-
-
 def f1(answers: Sequence[Any], targets: Sequence[Any]) -> NDArray[np.float64]:
     """The F1 of the words of each answer with the best fitting of its targets, in points: float64 [n]."""
     return _official(answers, targets, "f1")
@@ -125,6 +119,12 @@ def files(path: Path) -> list[Path]:
     """The files that are read where `task.path` is `path`: first what is evaluated, then what calibrates."""
     file = path / DEV if path.is_dir() else path
     return [each for each in dict.fromkeys((file, file.with_name(TRAIN))) if each.is_file()] if file.is_file() else []
+
+
+def identity(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the sha256 of the files that `path` names, if it does."""
+    found = files(Path(str(options["path"]))) if options.get("path") is not None else []
+    return {**options, "sha256": content_sha256(*found)} if found else dict(options)
 
 
 def read(path: Path) -> Iterator[Question]:

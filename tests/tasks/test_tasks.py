@@ -40,13 +40,13 @@ def test_a_loader_is_found_by_name_by_its_own_key_and_by_a_dotted_path(mine):
 
 
 def test_an_option_that_a_loader_does_not_have_names_those_that_it_has():
-    with pytest.raises(UserError, match=r"^the task fashion_mnist .*'shots'; its options are calibration"):
+    with pytest.raises(UserError, match=r"^task=fashion_mnist: .*'shots'; its options are calibration"):
         tasks.load({"name": "fashion_mnist", "shots": 1})
 
 
 @pytest.mark.parametrize("more", [{}, {"loader": "audio"}, {"_target_": "no.load"}])
 def test_a_loader_that_is_not_there(more):
-    with pytest.raises(UserError, match=r"^the task x \(.*\) cannot be loaded: ."):
+    with pytest.raises(UserError, match=r"^x: .* cannot be imported: ."):
         tasks.load({"name": "x", **more})
 
 
