@@ -1,53 +1,71 @@
-"""The networks: builders by family."""
+"""Modules under test with their preprocessing: one loader a source, called by its `family` or by a dotted path.
+
+A family is a module of this room with a function `load(*, name, weights, seed, **options) -> Network`. Where that is
+not all that identifies a network, it also has `identity(options)`, which completes the options. Neither needs torch to
+be imported before a network is loaded.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from quantbench.errors import UserError
-from quantbench.loading import load_from
-from quantbench.networks.huggingface.attention import visible_attention
-from quantbench.networks.network import Network
-from quantbench.networks.random_weights import settle_batch_norm
+from quantbench import lookup
+from quantbench.assets.content import content_sha256
+from quantbench.networks.shipped import shipped
 
-__all__ = ["FAMILIES", "Network", "load"]
+if TYPE_CHECKING:
+    from quantbench.networks.network import Network
 
-FAMILIES: dict[str, str] = {
-    "efficientnet_lite": "quantbench.networks.efficientnet_lite",
-    "fashion": "quantbench.networks.fashion",
-    "jasper": "quantbench.networks.jasper.network",
-    "language": "quantbench.networks.huggingface.text",
-    "speech": "quantbench.networks.huggingface.speech_ctc",
-    "torchvision": "quantbench.networks.torchvision",
-}
-"""The module of every family, imported when it is used: its `load(*, name, weights, seed, **options)` -> Network."""
+__all__ = ["identity", "load"]
+
+_NO_OPTIONS = ("family", "labels", lookup.TARGET, lookup.SHA256)
 
 
 def load(config: Mapping[str, Any]) -> Network:
-    """The network `config["name"]` of the family `config["family"]`; the other keys are arguments of its loader.
+    """The network of the loader that `config["_target_"]` or `config["family"]` names, called with the other keys.
 
-    Raises UserError if there is no such family, if it has no such option, or if the weights cannot be had.
+    `_target_` is the dotted path of a function of one's own, such as `my_module.load`. `labels` and what `identity`
+    adds are no options. Raises UserError if there is no such loader, if it has no such option, or if the weights cannot
+    be had.
     """
-    options = {str(key): value for key, value in config.items() if key != "labels"}
-    family = options.pop("family", None)
-    if family not in FAMILIES:
-        raise UserError(f"no family {family!r} of networks: there are {', '.join(FAMILIES)}")
-    network: Network = load_from(FAMILIES[family], options, f"family {family} of networks")
+    from quantbench.networks.huggingface.attention import visible_attention
+    from quantbench.networks.random_weights import settle_batch_norm
+
+    loader = lookup.find(__name__, "load", config, named="family")
+    options = {str(key): value for key, value in config.items() if key not in _NO_OPTIONS}
+    lookup.check_options(loader, f"model={config.get('name')}", options)
+    network: Network = loader(**options)
     visible_attention(network.module)
     if network.weights.startswith("random:"):
         settle_batch_norm(network.module, network.example, int(options.get("seed", 0)))
     return network
 
 
-def identity(config):
-    from pathlib import Path
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a network from all others: `config` without its labels, and what identifies the files that it names.
 
-    from quantbench.assets.content import content_sha256
-    from quantbench.networks.checkpoint import shipped
-
-    model = {key: value for key, value in config.items() if key != "labels"}
-    if model.get("weights") == "shipped":
-        _, checksum = shipped(str(model.get("arch") or model["name"]))
-        return {**model, "sha256": checksum}
-    return model
+    Paths become absolute. `sha256` is there where weights are shipped or are a file, where the loader is a function of
+    one's own (of the file that it is in), and where the family's own `identity` gives one. Imports no torch for the
+    families of this room. Raises UserError if a file cannot be read.
+    """
+    options = {str(key): value for key, value in config.items() if key not in ("labels", lookup.SHA256)}
+    module, _ = lookup.path_of(__name__, "load", config, named="family")
+    source = lookup.source_of(module)
+    if source is not None and "\ndef identity(" in source.read_text(encoding="utf-8"):
+        options = dict(import_module(module).identity(options))
+    found = [options.pop(lookup.SHA256)] if lookup.SHA256 in options else []
+    if source is not None and lookup.TARGET in config:
+        found.append(content_sha256(source))
+    weights = options.get("weights")
+    if weights == "shipped":
+        found.append(shipped(str(options.get("arch") or options["name"]))[1])
+    elif weights is not None and (path := Path(str(weights)).expanduser()).is_file():
+        options["weights"] = str(path.absolute())
+        found.append(content_sha256(path))
+    if len(found) > 1:
+        found = [hashlib.sha256("+".join(found).encode()).hexdigest()]
+    return {**options, lookup.SHA256: found[0]} if found else options

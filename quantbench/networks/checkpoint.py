@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
-import struct
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
-from quantbench.errors import UserError
-
-WEIGHTS = Path(__file__).resolve().parent / "weights"
-"""The folder of the checkpoints that are shipped with the package."""
+from quantbench.errors import UserError, in_one_line
 
 NESTS = ("state_dict", "model")
 """Where training programs keep the state dict inside a checkpoint."""
 
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _NAMED = 3  # keys that a message names before it only counts
-
-Module = TypeVar("Module", bound=nn.Module)
-
-
-def seeded(builder: Callable[[], Module], seed: int) -> Module:
-    """The module that `builder` makes, its random weights decided by `seed`; torch's own generator stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return builder()
+_LONGEST = 200  # letters that a library's message may have in ours
 
 
 def restore(
@@ -62,18 +47,6 @@ def restore(
     return f"sha256:{found}"
 
 
-def shipped(name: str, folder: Path = WEIGHTS) -> tuple[Path, str]:
-    """The file of the weights that come with the package, and its sha256 in hex. Raises UserError if there is none."""
-    path = folder / f"{name}.safetensors"
-    try:
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        return path, str(record["sha256"])
-    except FileNotFoundError as error:
-        raise UserError(f"no weights of {name} are shipped: give model.weights=FILE or model.weights=random") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path.with_suffix('.json')} is damaged ({error!r}); install quantbench anew") from error
-
-
 def read(path: Path, sha256: str | None = None, nests: Sequence[str] = NESTS) -> tuple[dict[str, Tensor], str]:
     """The state dict in a .safetensors, .pth, .pt or .bin file, on the CPU, and the sha256 of the file in hex.
 
@@ -88,37 +61,53 @@ def read(path: Path, sha256: str | None = None, nests: Sequence[str] = NESTS) ->
         raise UserError(f"the weights {path} cannot be read ({error.strerror})") from error
     if sha256 is not None and not found.startswith(sha256):
         raise UserError(f"{path} is damaged: its sha256 is {found[:16]}..., not {sha256[:16]}...; get it anew")
-    return tensors(_parse(path), path, nests), found
+    if path.suffix not in {".safetensors", ".pth", ".pt", ".bin"}:
+        raise UserError(f"{path} must be a .safetensors, .pth, .pt or .bin file")
+    return tensors(parsed(path, path), path, nests), found
+
+
+def parsed(source: Path | IO[bytes], path: Path) -> Any:
+    """What safetensors or torch.save wrote to `source`: `path`, or a part of it. Raises UserError, as `read` does."""
+    from safetensors.torch import load_file
+
+    try:
+        if isinstance(source, Path) and source.suffix == ".safetensors":
+            return load_file(source)
+        return torch.load(source, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} is damaged or holds more than tensors, which could run code: it was not loaded; "
+            "save its state dict as .safetensors"
+        ) from error
+    except Exception as error:  # what is raised on damage depends on the byte that is damaged
+        raise damaged(path, error) from error
+
+
+def tensors(state: Any, path: Path, nests: Sequence[str] = NESTS) -> dict[str, Tensor]:
+    """The state dict in what a file holds. Raises UserError if there is none, or anything but tensors in it."""
+    for nest in nests:
+        if isinstance(state, Mapping) and isinstance(state.get(nest), Mapping):
+            state = state[nest]
+    if not isinstance(state, Mapping) or not state:
+        raise UserError(f"{path} holds no state dict")
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise UserError(f"{path} holds no state dict: {str(key)[:100]!r} is a {type(value).__name__}, not a tensor")
+        if value.layout is not torch.strided or value.device.type != "cpu":
+            raise UserError(f"{path}: {key!r} is no plain tensor ({value.layout}, {value.device.type})")
+    return dict(state)
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Load a state dict that must fit the module exactly; UserError naming the first keys that do not."""
-    own = module.state_dict()
-    # Files from before torch 0.4.1 lack these counters, which nothing in eval mode reads.
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in own]
-    differing = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    other_types = [
-        f"{key} {state[key].dtype}".replace("torch.", "")
-        for key in own
-        if key in state and not _is_same_kind(state[key].dtype, own[key].dtype)
-    ]
     problems = [
         f"{len(keys)} {what} ({', '.join(keys[:_NAMED])}{', ...' if len(keys) > _NAMED else ''})"
-        for what, keys in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("of another shape", differing),
-            ("of another type", other_types),
-        )
+        for what, keys in _misfits(module.state_dict(), state)
         if keys
     ]
     if problems:
-        raise UserError(f"{path} does not fit the network: {'; '.join(problems)} of {len(own)} tensors")
+        total = len(module.state_dict())
+        raise UserError(f"{path} does not fit the network: {'; '.join(problems)} of {total} tensors")
     check_finite(state, path)
     module.load_state_dict(state, strict=False)
 
@@ -131,9 +120,38 @@ def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
         raise UserError(f"{path} holds NaN or infinity in {len(broken)} tensors, first in {broken[0]}: get it anew")
 
 
+def damaged(path: Path, error: Exception) -> UserError:
+    """What to say of a file that a library cannot read."""
+    return UserError(f"{path} is damaged ({in_one_line(error)[:_LONGEST] or type(error).__name__}); get it anew")
+
+
+def _misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Iterator[tuple[str, list[str]]]:
+    """In what ways a state dict does not fit, and its keys that do not."""
+    both = [key for key in own if key in state]
+    # Files from before torch 0.4.1 lack these counters, which nothing in eval mode reads.
+    yield "missing", [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    yield "unexpected", [key for key in state if key not in own]
+    yield (
+        "of another shape",
+        [
+            f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+            for key in both
+            if state[key].shape != own[key].shape
+        ],
+    )
+    yield (
+        "of another type",
+        [
+            f"{key} {str(state[key].dtype).removeprefix('torch.')}"
+            for key in both
+            if not _is_same_kind(state[key].dtype, own[key].dtype)
+        ],
+    )
+
+
 def _is_same_kind(found: torch.dtype, own: torch.dtype) -> bool:
     """Whether numbers of a file can stand for those of a network: no codes of a quantized one, without their scale."""
-    return found in FLOATS if own.is_floating_point else not found.is_complex
+    return found in _FLOATS if own.is_floating_point else not found.is_complex
 
 
 def _path(weights: str, known_as: str) -> Path:
@@ -142,90 +160,3 @@ def _path(weights: str, known_as: str) -> Path:
         known = f"{known_as}, " if known_as else ""
         raise UserError(f"model.weights={weights}: no such file; it must be {known}random or the path of a checkpoint")
     return path
-
-
-def _parse(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
-            raise UserError(f"{path} is damaged ({one_line(error)}); get it anew") from error
-    if path.suffix not in {".pth", ".pt", ".bin"}:
-        raise UserError(f"{path} must be a .safetensors, .pth, .pt or .bin file")
-    return unpickled(path, path)
-
-
-def unpickled(source: Path | IO[bytes], path: Path) -> Any:
-    """What torch.save wrote to `source`, which is `path` or a part of it. Raises UserError, as `read` does."""
-    check_stored(source, path)
-    try:
-        return torch.load(source, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} is damaged or holds more than tensors, which could run code: it was not loaded; "
-            "save its state dict as .safetensors"
-        ) from error
-    except Exception as error:  # what torch.load raises on damage depends on the byte that is damaged
-        raise UserError(f"{path} is damaged ({one_line(error)}); get it anew") from error
-
-
-def check_stored(source: Path | IO[bytes], path: Path) -> None:
-    """Raises UserError if `source` is a zip archive that torch.save cannot have written: its members are as they are.
-
-    One that is compressed may unpack to a thousand times its size.
-    """
-    try:
-        with zipfile.ZipFile(source) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
-        members = []  # no zip archive: an older form, or damaged, which torch says
-    if not isinstance(source, Path):
-        source.seek(0)
-    for member in members:
-        if (
-            member.compress_type != zipfile.ZIP_STORED
-            or member.flag_bits & 1
-            or member.file_size > member.compress_size
-        ):
-            raise UserError(
-                f"{path} is no file of torch.save: its member {member.filename!r} is compressed or encrypted; "
-                "save its state dict as .safetensors"
-            )
-    if len({member.filename for member in members}) < len(members):
-        raise UserError(f"{path} is no file of torch.save: two of its members have one name")
-
-
-def tensors(state: Any, path: Path, nests: Sequence[str] = NESTS) -> dict[str, Tensor]:
-    """The state dict in what a file holds. Raises UserError if there is none, or anything but tensors in it."""
-    for nest in nests:
-        if isinstance(state, Mapping) and isinstance(state.get(nest), Mapping):
-            state = state[nest]
-    if not isinstance(state, Mapping) or not state:
-        raise UserError(f"{path} holds no state dict")
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise UserError(f"{path} holds no state dict: {_said(key)} is a {type(value).__name__}, not a tensor")
-        if problem := _unusable(value):
-            raise UserError(f"{path}: {_said(key)} {problem}; save plain tensors in it")
-    return dict(state)
-
-
-def _unusable(tensor: Tensor) -> str:
-    """Why a tensor is none that a network can be given; empty if it is one."""
-    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
-        return f"is no plain tensor ({tensor.layout}, {tensor.dtype}, {tensor.device.type})"
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        return f"of shape {tuple(tensor.shape)} has only {tensor.untyped_storage().nbytes():,} bytes in the file"
-    return ""
-
-
-def _said(key: Any) -> str:
-    return repr(key)[:100] if isinstance(key, str) else f"a {type(key).__name__} as name"
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, in one line that is not long."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from quantbench.assets import ASSETS, fetch
 from quantbench.errors import UserError
-from quantbench.networks.checkpoint import restore, seeded
+from quantbench.networks.checkpoint import restore
 from quantbench.networks.network import Network, one_item
+from quantbench.networks.random_weights import seeded
 
 SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 """Height and width of the input in pixels."""

@@ -18,8 +18,10 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.ops import Conv2dNormActivation
 
 from quantbench.errors import UserError
-from quantbench.networks.checkpoint import restore, seeded, shipped
+from quantbench.networks.checkpoint import restore
 from quantbench.networks.network import Network, one_item
+from quantbench.networks.random_weights import seeded
+from quantbench.networks.shipped import shipped
 
 CLASSES = 10
 

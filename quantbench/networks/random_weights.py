@@ -1,12 +1,24 @@
-"""Makes a network with random weights behave like a trained one, as far as sizes go."""
+"""Random weights: decided by a seed alone, and, as far as sizes go, like those of a trained network."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 SAMPLES = 4
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def seeded(builder: Callable[[], Module], seed: int) -> Module:
+    """The module that `builder` makes, its random weights decided by `seed`; torch's own generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return builder()
 
 
 def settle_batch_norm(module: nn.Module, example: tuple[Tensor, ...], seed: int) -> None:

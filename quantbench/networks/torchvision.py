@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torchvision import models
 
 from quantbench.errors import UserError
-from quantbench.networks.checkpoint import read, restore, seeded
+from quantbench.networks.checkpoint import read, restore
 from quantbench.networks.network import Network, one_item
+from quantbench.networks.random_weights import seeded
 
 _CLASSES = 1000
 

@@ -1,44 +1,67 @@
-"""The tasks: data, splits and metric."""
+"""Data, splits and targets: one loader a data set, called by the task's name or by a dotted path.
+
+A loader is the function `load(*, calibration_samples, seed, **options) -> Task` of a module of this room. Where the
+options are not all that identifies its data, the module also has `identity(options)`, which completes them. Neither
+needs torch to be imported before a task is loaded.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from quantbench.errors import UserError
-from quantbench.loading import load_from
-from quantbench.tasks.metrics.metric import Metric
-from quantbench.tasks.task import Sample, Task
+from quantbench import lookup
+from quantbench.assets.content import content_sha256
 
-__all__ = ["TASKS", "Metric", "Sample", "Task", "load"]
+if TYPE_CHECKING:
+    from quantbench.tasks.task import Task
 
-TASKS: dict[str, str] = {
-    "amazon_queen": "quantbench.tasks.amazon_queen",
-    "fashion_mnist": "quantbench.tasks.fashion_mnist",
-    "imagenet": "quantbench.tasks.imagenet",
-    "imagenet_photos": "quantbench.tasks.imagenet_photos",
-    "lee_news": "quantbench.tasks.lee_news",
-    "librispeech": "quantbench.tasks.librispeech",
-    "movie_sentences": "quantbench.tasks.movie_sentences",
-    "squad": "quantbench.tasks.squad",
-    "synthetic": "quantbench.tasks.synthetic",
-    "trec": "quantbench.tasks.trec",
-}
-"""The module of every task, imported when it is used: its `load(*, calibration_samples, seed, **options)` -> Task."""
+__all__ = ["identity", "load"]
+
+_NO_OPTIONS = ("name", "loader", "labels", lookup.TARGET, lookup.SHA256)
 
 
 def load(config: Mapping[str, Any]) -> Task:
-    """The task `config["name"]`; the other keys are the arguments of its loader.
+    """The task of the loader that `config` names, called with the other keys.
 
-    Raises UserError if there is no such task, if it has no such option, or if its data cannot be had.
+    That is the function with the dotted path `_target_`, such as `my_module.load`, else the `load` of the module of
+    this room that is called as `loader`, or as `name` where there is no such key. `labels` and what `identity` adds are
+    no options. Raises UserError if there is no such loader, if it has no such option, or if its data cannot be had.
     """
-    options = {str(key): value for key, value in config.items() if key != "labels"}
-    name = options.pop("name", None)
-    if name not in TASKS:
-        raise UserError(f"no task {name!r}: there are {', '.join(TASKS)}")
-    task: Task = load_from(TASKS[name], options, f"task {name}")
+    loader = lookup.find(__name__, "load", config, _named(config))
+    options = {str(key): value for key, value in config.items() if key not in _NO_OPTIONS}
+    lookup.check_options(loader, f"task={config.get('name')}", options)
+    task: Task = loader(**options)
     return task
 
 
-def identity(config):
-    return {key: value for key, value in config.items() if key != "labels"}
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a task from all others: `config` without its labels, and what identifies the files that it names.
+
+    `path` becomes absolute; where it has a sub-folder that is called as the task, it is that one. `sha256` is there
+    where the loader is a function of one's own (of the file that it is in), or where its own `identity` gives one.
+    Raises UserError if a file cannot be read.
+    """
+    options = {str(key): value for key, value in config.items() if key not in ("labels", lookup.SHA256)}
+    if options.get("path") is not None:
+        path = Path(str(options["path"])).expanduser().absolute()
+        named = path / str(options.get(_named(config)))
+        options["path"] = str(named if named.is_dir() else path)
+    module, _ = lookup.path_of(__name__, "load", config, _named(config))
+    source = lookup.source_of(module)
+    if source is not None and "\ndef identity(" in source.read_text(encoding="utf-8"):
+        options = dict(import_module(module).identity(options))
+    found = [options.pop(lookup.SHA256)] if lookup.SHA256 in options else []
+    if source is not None and lookup.TARGET in config:
+        found.append(content_sha256(source))
+    if len(found) > 1:
+        found = [hashlib.sha256("+".join(found).encode()).hexdigest()]
+    return {**options, lookup.SHA256: found[0]} if found else options
+
+
+def _named(config: Mapping[str, Any]) -> str:
+    """The key that has the name of the loader's module."""
+    return "loader" if config.get("loader") is not None else "name"

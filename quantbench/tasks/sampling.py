@@ -1,4 +1,4 @@
-"""What the tasks on texts share."""
+"""What the tasks share: which samples are drawn, and how they are read."""
 
 from __future__ import annotations
 

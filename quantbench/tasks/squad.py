@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantbench.assets.content import content_sha256
 from quantbench.assets.huggingface import Absent, folder_of
 from quantbench.errors import UserError
 from quantbench.tasks.metrics.metric import Metric
@@ -118,6 +119,12 @@ def files(path: Path) -> list[Path]:
     """The files that are read where `task.path` is `path`: first what is evaluated, then what calibrates."""
     file = path / DEV if path.is_dir() else path
     return [each for each in dict.fromkeys((file, file.with_name(TRAIN))) if each.is_file()] if file.is_file() else []
+
+
+def identity(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the sha256 of the files that `path` names, if it does."""
+    found = files(Path(str(options["path"]))) if options.get("path") is not None else []
+    return {**options, "sha256": content_sha256(*found)} if found else dict(options)
 
 
 def read(path: Path) -> Iterator[Question]:

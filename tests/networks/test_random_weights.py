@@ -1,13 +1,21 @@
 import torch
 
 from quantbench import networks
-from quantbench.networks.random_weights import settle_batch_norm
+from quantbench.networks.random_weights import seeded, settle_batch_norm
 
 
 def load(seed=0):
     return networks.load(
         {"name": "mobilenet_v2", "family": "torchvision", "arch": "mobilenet_v2", "weights": "random", "seed": seed}
     )
+
+
+def test_random_weights_follow_the_seed_and_leave_torch_alone():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    one, same, other = (seeded(lambda: torch.nn.Linear(4, 2), seed) for seed in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one.weight, same.weight) and not torch.equal(one.weight, other.weight)
 
 
 def test_activations_of_random_weights_keep_their_size_through_the_network():

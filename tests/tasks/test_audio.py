@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from quantbench.errors import UserError
+from quantbench.networks import audio as heard
 from quantbench.tasks import audio as sound
 from quantbench.tasks.audio import read_sound
 
@@ -57,3 +58,7 @@ def test_what_cannot_be_heard_is_one_line_with_the_file(tmp_path):
         assert "\n" not in str(refusal.value)
     with pytest.raises(UserError, match=r"^c cannot be decoded"):
         read_sound(tmp_path / "c.flac", "c")
+
+
+def test_networks_hear_sound_at_the_rate_at_which_tasks_read_it():
+    assert heard.SAMPLE_RATE == sound.SAMPLE_RATE

@@ -15,9 +15,11 @@ def test_the_splits_are_the_published_ones():
         assert images.shape == (count, 1, 28, 28) and images.dtype == torch.uint8
         assert labels.dtype == torch.int64 and labels.bincount().tolist() == [count // 10] * 10
         if split == "train":
-            values = images.double() / 255
-            assert values.mean().item() == pytest.approx(0.2860, abs=5e-5)
-            assert values.std().item() == pytest.approx(0.3530, abs=5e-5)
+            shares = images.flatten().bincount(minlength=256).double() / images.numel()
+            values = torch.arange(256).double() / 255
+            mean = float(shares @ values)
+            assert mean == pytest.approx(0.2860, abs=5e-5)
+            assert float(shares @ (values - mean) ** 2) ** 0.5 == pytest.approx(0.3530, abs=5e-5)
     assert labels[:10].tolist() == [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]
 
 
@@ -53,7 +55,7 @@ def test_calibration_is_nested_and_pinned():
     assert len(default) == 1024 and [s.id for s in default[:4]] == ids
 
 
-@pytest.mark.parametrize("damage", ["magic", "count", "short", "long", "empty"])
+@pytest.mark.parametrize("damage", ["magic", "count", "short", "long"])
 def test_a_damaged_idx_file(tmp_path, damage):
     good = struct.pack(">IIII", 0x0803, 2, 3, 4) + bytes(range(24))
     path = tmp_path / "some-idx3-ubyte"
@@ -64,15 +66,7 @@ def test_a_damaged_idx_file(tmp_path, damage):
         "count": good[:4] + struct.pack(">I", 3) + good[8:],
         "short": good[:-1],
         "long": good + b"\0",
-        "empty": b"",
     }
     path.write_bytes(bad[damage])
     with pytest.raises(UserError, match="is not an idx file of 2 x 3 x 4 bytes"):
         read_idx(path, 0x0803, (2, 3, 4))
-
-
-def test_unknown_tasks_and_options():
-    with pytest.raises(UserError, match=r"no task 'cifar'.*fashion_mnist"):
-        tasks.load({"name": "cifar"})
-    with pytest.raises(UserError, match=r"task fashion_mnist: .*'shots'.*calibration_samples, seed"):
-        tasks.load({"name": "fashion_mnist", "shots": 1})

@@ -1,14 +1,12 @@
-"""Transformers that hear speech: sound to text, with weights from the hub, a folder, a registry package or random.
+"""Networks of transformers that spell what they hear: wav2vec 2.0, HuBERT.
 
-The modules are those of the package transformers. A raw sample is mono sound at 16 kHz, float32 [samples]; the answer
-to it is a text. The head `speech_ctc` (wav2vec 2.0, HuBERT) gives logits of letters at every step, `speech_seq2seq`
-(Whisper) writes token by token.
+A raw sample is mono sound at 16 kHz, float32 [samples]; the network gives logits of letters at every step; the answer
+to a sample is a text.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -20,39 +18,18 @@ from torch.nn.utils.rnn import pad_sequence
 
 from quantbench.errors import UserError
 from quantbench.networks.audio import SAMPLE_RATE, sound_of
-from quantbench.networks.huggingface.weights import Opened, Source, build, identity, open_source, read_tokenizer
-from quantbench.networks.huggingface.whisper import transcriber
+from quantbench.networks.huggingface.weights import Opened, Source, build, open_source, read_tokenizer, weights_identity
 from quantbench.networks.network import Item, Network
 
 _NOISE_SECONDS = 5
 
 
-def load(
-    *,
-    name: str,
-    head: str | None,
-    weights: str = "hub",
-    seed: int = 0,
-    hub: str | None = None,
-    path: str | None = None,
-    asset: str | None = None,
-    architecture: Mapping[str, Any] | None = None,
-) -> Network:
-    """A speech network of transformers with one of the HEADS; the weights are chosen as `language.load` says.
-
-    Raises UserError if the weights cannot be had or do not fit.
-    """
-    if head not in HEADS:
-        raise UserError(f"model.head={head or 'null'}: must be one of {', '.join(HEADS)}")
-    opened = open_source(Source(name, weights, seed, hub or name, path, asset, architecture, None))
+def load(source: Source) -> Network:
+    """The network of a source, which gives logits float32 [n, steps, letters], zeros behind the end."""
+    name, opened = source.name, open_source(source)
     # Masks of training, whose embedding many checkpoints lack.
     opened.config.update({"apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0})
-    auto_class, network = HEADS[head]
-    return network(name, opened, build(opened, auto_class))
-
-
-def _spelling(name: str, opened: Opened, module: nn.Module) -> Network:
-    """The network of a module that gives logits of letters: float32 [n, steps, letters], zeros behind the end."""
+    module = build(opened, "AutoModelForCTC")
     _settle_weights(module)
     masked = getattr(opened.config, "feat_extract_norm", "layer") == "layer"
     _spell_with(module, masked)
@@ -67,16 +44,9 @@ def _spelling(name: str, opened: Opened, module: nn.Module) -> Network:
         example=tuple(tensor[None] for tensor in noise(0)),
         noise=noise,
         pad=(0.0, 0.0),
-        weights=identity(opened),
+        weights=weights_identity(opened),
         preprocessing=f"16 kHz{', mean 0 and variance 1' * normalized}; tokenizer {opened.tokenizer_version}",
     )
-
-
-HEADS: dict[str, tuple[str, Callable[[str, Opened, nn.Module], Network]]] = {
-    "speech_ctc": ("AutoModelForCTC", _spelling),
-    "speech_seq2seq": ("AutoModelForSpeechSeq2Seq", transcriber),
-}
-"""What transformers calls the module, and what makes the network of it."""
 
 
 def _spell_with(module: nn.Module, masked: bool) -> None:

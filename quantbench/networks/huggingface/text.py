@@ -1,6 +1,6 @@
-"""Transformers that read text, from the hub, a folder, a registry package or with random weights.
+"""Networks of transformers that read text.
 
-The modules are those of the package transformers. A head says what a network answers: class logits, an embedding, or
+A head says what a network answers: class logits, an embedding, or
 where in a paragraph an answer lies.
 """
 
@@ -17,9 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantbench.errors import UserError
-from quantbench.networks.huggingface import speech_ctc as speech
 from quantbench.networks.huggingface.question_answering import best_answer, windower
-from quantbench.networks.huggingface.weights import Source, build, identity, open_source, read_tokenizer
+from quantbench.networks.huggingface.weights import Source, build, open_source, read_tokenizer, weights_identity
 from quantbench.networks.network import Item, Network
 from quantbench.quant import QuantizationError
 
@@ -32,38 +31,12 @@ class Head:
     answer: Callable[[Any, Tensor], Tensor]
 
 
-def load(
-    *,
-    name: str,
-    head: str | None,
-    weights: str = "hub",
-    seed: int = 0,
-    hub: str | None = None,
-    path: str | None = None,
-    asset: str | None = None,
-    architecture: Mapping[str, Any] | None = None,
-    classes: int | None = None,
-    max_length: int = 384,
-    stride: int = 128,
-) -> Network:
-    """A network of transformers with one of the HEADS.
-
-    `weights` is `hub` (those of `hub`, by default `name`, or of the folder `path` that replaces it), `registry` (those
-    of the `asset`), `shipped` (these, but for what quantbench carries itself), `random` (of `architecture`, else of the
-    hub's configuration), or a file. A text is cut off at `max_length` tokens; a paragraph is cut into windows that
-    start every `stride` tokens. Raises UserError if the weights cannot be had or do not fit, or for a length or stride
-    that the network cannot have.
-    """
-    if head in speech.HEADS:  # model=hf is of this family, whatever its head
-        return speech.load(
-            name=name, head=head, weights=weights, seed=seed, hub=hub, path=path, asset=asset, architecture=architecture
-        )
-    if head not in HEADS:
-        raise UserError(f"model.head={head or 'null'}: must be one of {', '.join([*HEADS, *speech.HEADS])}")
-    source = Source(name, weights, seed, hub or name, path, asset, architecture, classes)
+def load(source: Source, head: str, max_length: int, stride: int) -> Network:
+    """The network of a source with one of the HEADS; see `huggingface.load`."""
     opened = open_source(source)
     module = build(opened, HEADS[head].auto_class)
     vocabulary, padding = getattr(opened.config, "vocab_size", None), getattr(opened.config, "pad_token_id", None)
+    name = source.name
     if vocabulary is None:
         raise UserError(f"{name} reads no text: its configuration has no vocabulary")
     _check_length(module, max_length)
@@ -81,7 +54,7 @@ def load(
         example=tuple(tensor[None] for tensor in noise(0)),
         noise=noise,
         pad=tuple(float(padding or 0) if each == "input_ids" else 0.0 for each in names),
-        weights=identity(opened),
+        weights=weights_identity(opened),
         preprocessing=f"tokenizer {opened.tokenizer_version}, at most {max_length} tokens"
         + (f", windows every {stride}" if head == "question_answering" else ""),
     )

@@ -14,28 +14,19 @@ from torch import nn
 from quantbench.assets import fetch
 from quantbench.assets.content import content_sha256
 from quantbench.assets.huggingface import Absent, has_tokenizer, network_folder, text_files, weight_files
-from quantbench.errors import UserError
-from quantbench.networks.checkpoint import (
-    check_finite,
-    check_stored,
-    load_into,
-    one_line,
-    read,
-    restore,
-    seeded,
-    shipped,
-)
+from quantbench.errors import UserError, in_one_line
+from quantbench.networks.checkpoint import check_finite, load_into, read, restore
 from quantbench.networks.huggingface.whisper_ctranslate2 import FILE, WhisperFile
+from quantbench.networks.random_weights import seeded
+from quantbench.networks.shipped import shipped
 
 _NAMED = 3  # keys that a message names before it only counts
-_MOST_ELEMENTS = 4  # weights a byte of its files
-_ANY_ELEMENTS = 1_000_000
-_MOST_LAYERS = 1000
+_LONGEST = 200  # letters that a library's message may have in ours
 
 
 @dataclass(frozen=True)
 class Source:
-    """What the configuration says of a network's weights; see `language.load`."""
+    """What the configuration says of a network's weights; see `huggingface.load`."""
 
     name: str
     weights: str
@@ -94,11 +85,11 @@ def build(opened: Opened, auto_class: str) -> nn.Module:
         _drop_pooler(module, auto_class)
         restore(module, source.weights, seed=source.seed, known_as="hub")
         return module
-    _refuse_hostile(builder, opened)
     if is_ctranslate2(opened.folder):
         module = seeded(lambda: _from_config(builder, opened), source.seed)
         load_into(module, WhisperFile(opened.folder).state(), opened.folder / FILE)
         return module.eval()
+    _check_types(opened.folder)
     module, missing = _from_folder(builder, opened)
     _drop_pooler(module, auto_class)
     missing &= module.state_dict().keys()
@@ -117,42 +108,30 @@ def build(opened: Opened, auto_class: str) -> nn.Module:
     return module.eval()
 
 
-def _refuse_hostile(builder: Any, opened: Opened) -> None:
-    """Raises UserError for files that would take much more memory than they are large, or hold no plain numbers."""
-    assert opened.folder is not None
-    files = weight_files(opened.folder)
-    for file in files:
-        if file.suffix == ".bin":
-            check_stored(file, file)
-        elif file.suffix == ".safetensors":
-            _refuse_odd_types(file, opened.folder)
-    try:
-        with torch.device("meta"):
-            elements = sum(parameter.numel() for parameter in builder.from_config(opened.config).parameters())
-    except Exception:  # what cannot be built says so when it is built
-        return
-    size = sum(file.stat().st_size for file in files)
-    if elements > _MOST_ELEMENTS * size + _ANY_ELEMENTS:
-        raise UserError(
-            f"{opened.folder}: its config.json asks for {elements:,} weights, but its files have {size:,} bytes: "
-            "they do not belong together"
-        )
+def _check_types(folder: Path) -> None:
+    """Raises UserError where weights are codes of a quantized network, which transformers would take for numbers."""
+    from safetensors import safe_open
+
+    for file in (file for file in weight_files(folder) if file.suffix == ".safetensors"):
+        try:
+            with safe_open(file, framework="pt") as opened:
+                types = {name: opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118
+        except Exception as error:  # what is raised on damage depends on the byte that is damaged
+            raise _unloadable(folder, error) from error
+        for name, kind in types.items():
+            if kind == "I8" or kind.startswith(("F8", "F6", "F4", "C")):
+                raise UserError(f"{file}: {name} is {kind}: a network that is quantized already; get its float version")
 
 
-def _refuse_odd_types(file: Path, folder: Path) -> None:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt") as opened:
-            types = {name: opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
-        raise UserError(f"the weights in {folder} cannot be loaded ({one_line(error)})") from error
-    for name, kind in types.items():
-        if kind == "I8" or kind.startswith(("F8", "F4", "F6", "C")):
-            raise UserError(f"{file}: {name} is {kind}: a network that is quantized already; get its float version")
+def _unloadable(folder: Path, error: Exception) -> UserError:
+    return UserError(f"the weights in {folder} cannot be loaded ({_reason(error)})")
 
 
-def identity(opened: Opened) -> str:
+def _reason(error: Exception) -> str:
+    return in_one_line(error)[:_LONGEST] or type(error).__name__
+
+
+def weights_identity(opened: Opened) -> str:
     """What identifies the weights: `sha256:<hex>` of their files, or `random:<seed>`."""
     source = opened.source
     if source.weights == "random":
@@ -180,7 +159,7 @@ def read_tokenizer(name: str, folder: Callable[[], Path], vocabulary: int, fast:
         else:
             tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # what a damaged tokenizer.json raises has no class of its own
-        raise UserError(f"{name} has no tokenizer that can be read ({' '.join(str(error).split())[:150]})") from error
+        raise UserError(f"{name} has no tokenizer that can be read ({_reason(error)})") from error
     if fast and not tokenizer.is_fast:
         raise UserError(f"{name}: the tokenizer must have a tokenizer.json or a type that transformers converts to it")
     if len(tokenizer) > vocabulary:
@@ -225,12 +204,7 @@ def _config(source: Source, folder: Path | None) -> Any:
     except (OSError, ValueError, TypeError, KeyError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(
-            f"{source.name}: the configuration cannot be used ({' '.join(str(error).split())[:200]})"
-        ) from error
-    for key, value in config.to_dict().items():
-        if "layers" in key and isinstance(value, int) and value > _MOST_LAYERS:
-            raise UserError(f"{source.name}: the configuration cannot be used ({key} is {value})")
+        raise UserError(f"{source.name}: the configuration cannot be used ({_reason(error)})") from error
     # The file may name a kernel of the hub, whose code transformers would fetch and run.
     config._attn_implementation = None
     return config
@@ -240,7 +214,7 @@ def _from_config(builder: Any, opened: Opened) -> nn.Module:
     try:
         module: nn.Module = builder.from_config(opened.config, dtype=torch.float32)
     except ValueError as error:  # there is no such head for this architecture
-        raise UserError(f"{opened.source.name} cannot be built ({' '.join(str(error).split())[:200]})") from error
+        raise UserError(f"{opened.source.name} cannot be built ({_reason(error)})") from error
     return module
 
 
@@ -257,8 +231,8 @@ def _from_folder(builder: Any, opened: Opened) -> tuple[nn.Module, set[str]]:
             dtype=torch.float32,
         )
     except Exception as error:  # what a damaged or hostile file raises depends on its format
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"the weights in {opened.folder} cannot be loaded ({reason})") from error
+        assert opened.folder is not None
+        raise _unloadable(opened.folder, error) from error
     return module, set(found["missing_keys"])
 
 

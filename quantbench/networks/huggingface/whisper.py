@@ -17,7 +17,14 @@ from torch import Tensor, nn
 
 from quantbench.errors import UserError
 from quantbench.networks.audio import SAMPLE_RATE, sound_of
-from quantbench.networks.huggingface.weights import Opened, identity, is_ctranslate2, read_tokenizer
+from quantbench.networks.huggingface.weights import (
+    Source,
+    build,
+    is_ctranslate2,
+    open_source,
+    read_tokenizer,
+    weights_identity,
+)
 from quantbench.networks.network import Item, Network
 
 TOKENS, TOKENS_A_SECOND, MOST_TOKENS = 10, 10, 224
@@ -45,19 +52,21 @@ class Prompt:
         return f"{len(self.never)} never said ({hashlib.sha256(said).hexdigest()[:12]})"
 
 
-def transcriber(name: str, opened: Opened, module: nn.Module) -> Network:
-    """The network of a WhisperForConditionalGeneration.
+def load(source: Source) -> Network:
+    """The network of a source.
 
     Its outputs are the tokens of each piece of sound, their ids plus 1, float32 [n, length, 1], zeros behind the end.
     Raises UserError if the tokenizer cannot be read.
     """
+    name, opened = source.name, open_source(source)
     config = opened.config
     if config.model_type != "whisper":
         raise UserError(
             f"{name}: of the networks with model.head=speech_seq2seq only Whisper is known, not {config.model_type}"
         )
+    module = build(opened, "AutoModelForSpeechSeq2Seq")
     tokenizer = cache(partial(read_tokenizer, name, opened.tokenizer_folder, config.vocab_size))
-    if opened.source.weights == "random":
+    if source.weights == "random":
         prompt = Prompt((config.decoder_start_token_id,), config.eos_token_id)
     else:
         prompt = _prompt(tokenizer(), opened.tokenizer_folder(), config.vocab_size)
@@ -75,7 +84,7 @@ def transcriber(name: str, opened: Opened, module: nn.Module) -> Network:
         example=tuple(tensor[None] for tensor in noise(0)),
         noise=noise,
         pad=(0.0, 0.0),
-        weights=identity(opened),
+        weights=weights_identity(opened),
         preprocessing=f"{config.num_mel_bins} log-mel bands of pieces of {hears / SAMPLE_RATE:g} s, the last filled up "
         f"with silence; tokenizer {opened.tokenizer_version}; tokens: at most {TOKENS_A_SECOND} a second and {TOKENS}, "
         f"{most} in all, the prompt {prompt.tokens}, {prompt.version}",

@@ -12,23 +12,20 @@ import re
 import shutil
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as in_short
 from typing import IO, TYPE_CHECKING, Any
 
 import torch
 import yaml
 from torch import Tensor
 
-from quantbench.assets.archives import BoundedTarInfo
 from quantbench.assets.content import content_sha256
 from quantbench.errors import UserError
 from quantbench.networks import checkpoint
 from quantbench.networks.jasper.features import PLAIN, Hearing, mel_filters, window
-from quantbench.sweep.yaml_bounds import check_text
 
 if TYPE_CHECKING:
     from quantbench.networks.jasper.network import Stage
@@ -38,7 +35,6 @@ DEEP_LEARNING_EXAMPLES = Hearing(floor=1e-20, dither=1e-5, lead=16)
 
 _CONFIG, _WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 _LARGEST = {_CONFIG: 1 << 20, _WEIGHTS: 4 << 30}  # bytes; Jasper's weights are 1.3 GB
-_MOST_COMPRESSED = 20  # weights hardly are
 _AVERAGED = "ema_state_dict"  # what inference.sh of DeepLearningExamples evaluates where there is one
 
 # The names of both libraries, of all their versions, become one: encoder.{block}.{conv|res.k}.{layer}.{tensor}.
@@ -50,7 +46,6 @@ _RENAMES = [
     (re.compile(r"^(encoder\.\d+)\.mconv\."), r"\1.conv."),
     (re.compile(r"(\.\d+)\.conv\.weight$"), r"\1.weight"),  # a masked convolution holds one, or is one
 ]
-_LONGEST = 300  # letters of a value in a message
 
 _OF_DEEP_LEARNING_EXAMPLES = re.compile(r"^(module\.)?(decoder\.layers|(acoustic_model\.)?jasper_decoder)\.")
 _FEATURIZER = re.compile(r"^(module\.)?(audio_)?preprocessor\.featurizer\.")  # buffers of the features, no weights
@@ -159,50 +154,37 @@ def _is_feature_buffer(key: str, tensor: Tensor, path: Path) -> bool:
 
 
 def _nemo(path: Path, stages: Sequence[Stage], letters: str) -> dict[str, Tensor]:
-    """The state dict of a NeMo archive whose configuration is that of the network."""
-    with _unpacked(path) as files:
+    """The state dict of a NeMo archive whose configuration is that of the network.
+
+    Nothing of an archive is unpacked by its name: weights are copied into a temporary file that has none.
+    """
+    with tempfile.TemporaryFile() as weights:
         try:
-            content = files[_CONFIG].read()
-            check_text(content, path)
-            config = yaml.safe_load(content)
-        except (UserError, yaml.YAMLError, ValueError, RecursionError) as error:
+            with tarfile.open(path) as archive:
+                config = yaml.safe_load(_member(archive, _CONFIG, path).read())
+                shutil.copyfileobj(_member(archive, _WEIGHTS, path), weights, 1 << 20)
+        except UserError:
+            raise
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise UserError(f"{path} is damaged ({_CONFIG} is no YAML); get it anew") from error
-        difference = next(_differences(config, stages, letters), None)
-        if difference:
+        except Exception as error:  # what is raised on damage depends on the byte that is damaged
+            raise checkpoint.damaged(path, error) from error
+        if difference := next(_differences(config, stages, letters), None):
             raise UserError(f"{path} is another network: in its {_CONFIG}, {difference}")
-        return checkpoint.tensors(checkpoint.unpickled(files[_WEIGHTS], path), path)
+        weights.seek(0)
+        return checkpoint.tensors(checkpoint.parsed(weights, path), path)
 
 
-@contextmanager
-def _unpacked(path: Path) -> Iterator[dict[str, IO[bytes]]]:
-    """The two files of the archive that count, in temporary files without a name; whatever else is in it is ignored."""
-    with ExitStack() as stack:
-        found: dict[str, IO[bytes]] = {}
-        try:
-            with path.open("rb") as stream:
-                compressed = stream.read(2) == b"\x1f\x8b"  # the older ones are
-            most = _MOST_COMPRESSED * path.stat().st_size + _LARGEST[_CONFIG]
-            with tarfile.open(path, "r:gz" if compressed else "r:", tarinfo=BoundedTarInfo) as archive:
-                for member in archive:
-                    most -= member.size
-                    name = member.name.removeprefix("./")
-                    if member.size > _LARGEST.get(name, _LARGEST[_WEIGHTS]):
-                        raise UserError(f"{path} cannot be a network: it says that {name!r} has {member.size:,} bytes")
-                    if most < 0:
-                        raise UserError(
-                            f"{path} cannot be a network: it unpacks to more than {_MOST_COMPRESSED} times its size"
-                        )
-                    source = archive.extractfile(member) if name in _LARGEST and member.isreg() else None
-                    if source is not None and name not in found:
-                        found[name] = stack.enter_context(tempfile.TemporaryFile())
-                        shutil.copyfileobj(source, found[name], 1 << 20)
-                        found[name].seek(0)
-        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-            raise UserError(f"{path} is damaged ({checkpoint.one_line(error)}); get it anew") from error
-        for name in _LARGEST:
-            if name not in found:
-                raise UserError(f"{path} is no network of NeMo: it holds no file {name}")
-        yield found
+def _member(archive: tarfile.TarFile, name: str, path: Path) -> IO[bytes]:
+    """One of the files of the archive. Raises UserError if it is not there, a link, or larger than it can be."""
+    for member in archive:
+        if member.isreg() and member.name.removeprefix("./") == name:
+            if member.size > _LARGEST[name]:
+                raise UserError(f"{path} cannot be a network: it says that {name!r} has {member.size:,} bytes")
+            found = archive.extractfile(member)
+            assert found is not None  # as of every regular file
+            return found
+    raise UserError(f"{path} is no network of NeMo: it holds no file {name}")
 
 
 def _differences(config: Any, stages: Sequence[Stage], letters: str) -> Iterator[str]:
@@ -221,12 +203,7 @@ def _differences(config: Any, stages: Sequence[Stage], letters: str) -> Iterator
         yield from _deviations(f"encoder.jasper[{i}]", {**dict.fromkeys(wanted), **said}, wanted)
     vocabulary = decoder.get("vocabulary") or config.get("labels")
     if vocabulary != list(letters):
-        yield f"the letters are {_short(vocabulary)}, not {list(letters)!r}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+        yield f"the letters are {in_short(vocabulary)}, not {list(letters)!r}"
 
 
 def _block(stage: Stage) -> dict[str, tuple[Any, ...]]:
@@ -251,7 +228,7 @@ def _deviations(where: str, settings: Mapping[str, Any], accepted: Mapping[str, 
         found = settings[key]
         found = found[0] if isinstance(found, list) and len(found) == 1 else found
         if found not in accepted[key]:
-            yield f"{where}.{key} is {_short(found)}, not {accepted[key][0]!r}"
+            yield f"{where}.{key} is {in_short(found)}, not {accepted[key][0]!r}"
 
 
 def _section(config: Any, name: str) -> Mapping[str, Any]:

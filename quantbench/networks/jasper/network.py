@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from quantbench.errors import UserError
 from quantbench.networks.audio import sound_of
-from quantbench.networks.checkpoint import load_into, restore, seeded, shipped
-from quantbench.networks.jasper import checkpoint as nvidia_speech
+from quantbench.networks.checkpoint import load_into, restore
+from quantbench.networks.jasper.checkpoint import read
 from quantbench.networks.jasper.features import BANDS, PLAIN, Hearing, features
 from quantbench.networks.network import Item, Network
+from quantbench.networks.random_weights import seeded
+from quantbench.networks.shipped import shipped
 
 LETTERS = " abcdefghijklmnopqrstuvwxyz'"
 BLANK = len(LETTERS)
@@ -87,7 +89,7 @@ _EXAMPLE_FRAMES = 1000  # 10 s
 def load(*, name: str, weights: str | None = "shipped", seed: int = 0, arch: str | None = None) -> Network:
     """One of the ARCHITECTURES (`arch`, by default `name`) with `shipped` or `random` weights or those of a file.
 
-    The file may be one of NVIDIA's (see `nvidia_speech`). A sample is mono sound at 16 kHz, float32 [samples]; the
+    The file may be one of NVIDIA's (see `jasper.checkpoint`). A sample is mono sound at 16 kHz, float32 [samples]; the
     answer to it is a text. Raises UserError if there is no such network or the weights cannot be used.
     """
     arch = arch or name
@@ -115,7 +117,7 @@ def _restore(module: Acoustic, weights: str, seed: int, arch: str) -> tuple[str,
     path = Path(weights).expanduser()
     if weights in ("random", "shipped") or not path.is_file():
         return restore(module, weights, seed=seed, known_as="shipped", checkpoint=lambda: shipped(arch)), PLAIN
-    file = nvidia_speech.read(path, ARCHITECTURES[arch](), LETTERS)
+    file = read(path, ARCHITECTURES[arch](), LETTERS)
     load_into(module.eval(), file.state, path)
     return f"sha256:{file.sha256}", file.hearing
 

@@ -1,4 +1,4 @@
-"""The acted speech of talkie.py as a task: its test clips, or the first of them for networks that are slow."""
+"""The acted speech of an adventure game as a task: its test clips, or the first of them for networks that are slow."""
 
 from __future__ import annotations
 

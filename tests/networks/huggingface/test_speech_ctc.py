@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCTC
 
 from quantbench import networks
 from quantbench.errors import UserError
-from quantbench.networks.checkpoint import seeded
+from quantbench.networks.random_weights import seeded
 from quantbench.quant.layers import find_layers
 from quantbench.run.inputs import Inputs, predict
 from quantbench.tasks.task import Sample
@@ -25,7 +25,7 @@ def sounds(*lengths: int) -> list[np.ndarray]:
 
 def load(norm: str = "group", model_type: str = "wav2vec2", **options):
     options = {"weights": "random", "architecture": wav2vec2_architecture(norm, model_type), **options}
-    return networks.load({"name": "tiny", "family": "speech", "head": "speech_ctc", "seed": 3, **options})
+    return networks.load({"name": "tiny", "family": "huggingface", "head": "speech_ctc", "seed": 3, **options})
 
 
 def outputs(network, raws, batch_size):
@@ -104,15 +104,15 @@ def test_letters_become_a_text(tmp_path):
 
 
 def test_any_speech_network_by_its_head_alone(tmp_path):
-    asked = {"name": str(saved(tmp_path)), "family": "language", "head": "speech_ctc", "weights": "hub", "seed": 0}
+    asked = {"name": str(saved(tmp_path)), "family": "huggingface", "head": "speech_ctc", "weights": "hub", "seed": 0}
     network = networks.load({**asked, "max_length": 384, "stride": 128})
     assert network.example[0].shape == (1, 80_000) and network.decode is not None
     random = {**asked, "name": "x", "weights": "random", "architecture": whisper_architecture()}
     assert not networks.load({**random, "head": "speech_seq2seq"}).numbers
     with pytest.raises(UserError, match=r"model\.head=poetry: must be one of question_answering, .*, speech_seq2seq"):
         networks.load({**asked, "head": "poetry"})
-    with pytest.raises(UserError, match=r"model\.head=embedding: must be one of speech_ctc, speech_seq2seq"):
-        load(head="embedding")
+    with pytest.raises(UserError, match=r"model\.head=speech_ctc: .* are for networks that read text"):
+        load(max_length=64)
 
 
 def test_what_cannot_be_heard_is_refused():

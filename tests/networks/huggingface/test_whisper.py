@@ -41,7 +41,7 @@ def features(count: int) -> torch.Tensor:
 
 def load(**options):
     options = {"weights": "random", "architecture": whisper_architecture(init_std=0.5), **options}
-    return networks.load({"name": "tiny", "family": "speech", "head": "speech_seq2seq", "seed": 0, **options})
+    return networks.load({"name": "tiny", "family": "huggingface", "head": "speech_seq2seq", "seed": 0, **options})
 
 
 def reference(module, one: torch.Tensor, most: int, prompt: Prompt) -> list[int]:

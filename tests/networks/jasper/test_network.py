@@ -10,9 +10,9 @@ from torch import nn
 
 from quantbench import networks
 from quantbench.errors import UserError
-from quantbench.networks.checkpoint import seeded
 from quantbench.networks.jasper.features import features
 from quantbench.networks.jasper.network import ARCHITECTURES, BLANK, LETTERS, Acoustic, Stage, greedy, steps
+from quantbench.networks.random_weights import seeded
 from quantbench.quant.layers import find_layers
 from quantbench.run.inputs import Inputs, predict
 from quantbench.tasks.task import Sample

@@ -78,7 +78,7 @@ def test_no_part_has_a_number_of_two_digits(tmp_path):
 
 def test_a_file_that_ends_early_is_damaged_wherever_it_ends(queen):
     whole = queen.read_bytes()
-    for size in range(len(whole)):
+    for size in range(0, len(whole), 5):
         queen.write_bytes(whole[:size])
         with pytest.raises(Damaged, match=r"queen\.1c"):
             read_members(queen)
