@@ -13,7 +13,8 @@ from quantbench.errors import UserError
 from quantbench.networks.fashion import BUILDERS, preprocess
 from quantbench.networks.random_weights import seeded
 from quantbench.networks.shipped import WEIGHTS, shipped
-from quantbench.run.evaluate import Inputs, predict
+from quantbench.run.inputs import Inputs
+from quantbench.run.predict import predict
 from quantbench.tasks.fashion_mnist import normalize
 
 

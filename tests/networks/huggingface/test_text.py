@@ -11,11 +11,13 @@ from quantbench import networks, tasks
 from quantbench.assets import fetch
 from quantbench.errors import UserError
 from quantbench.networks import huggingface
+from quantbench.quant.observe import collect
 from quantbench.quant.simulate import simulate
-from quantbench.run.evaluate import Inputs, predict
+from quantbench.run.inputs import Inputs
+from quantbench.run.predict import predict
 from quantbench.tasks.sampling import reading
 from quantbench.tasks.task import Sample
-from tests.calibration import histograms, max_mappings
+from tests.calibration import max_mappings
 from tests.tiny_language import architecture, marked_network
 
 HEADS = ("question_answering", "sequence_classification", "embedding")
@@ -109,11 +111,9 @@ def test_batch_size_changes_quantized_answers_on_near_ties_only(kind, attention)
 def test_statistics_are_those_of_each_text_alone(kind, attention):
     network = tiny(kind, attention)
     items = texts(network)
-    expected = histograms(network.module, [tuple(t[None] for t in item) for item in items])
+    expected = collect(network.module, [tuple(t[None] for t in item) for item in items])
     for size in (1, 2, 64):
-        found = histograms(
-            network.module, (b for _, b in inputs(network, items).batches(size, "cpu", "", padded=False))
-        )
+        found = collect(network.module, (b for _, b in inputs(network, items).batches(size, "cpu", "", padded=False)))
         assert found.keys() == expected.keys()
         for site, histogram in expected.items():
             assert found[site].total == histogram.total

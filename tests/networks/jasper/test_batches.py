@@ -5,7 +5,8 @@ import torch
 
 from quantbench import networks, tasks
 from quantbench.quant.simulate import simulate
-from quantbench.run.evaluate import Inputs, predict
+from quantbench.run.inputs import Inputs
+from quantbench.run.predict import predict
 from tests.calibration import max_mappings
 
 CLIPS = 24

@@ -77,7 +77,8 @@ def test_whisper_understands_most_of_what_is_said(monkeypatch):
     from jiwer import wer
 
     from quantbench import networks
-    from quantbench.run.evaluate import Inputs, predict
+    from quantbench.run.inputs import Inputs
+    from quantbench.run.predict import predict
     from quantbench.tasks.metrics.transcription import texts_alike
 
     monkeypatch.setattr(amazon_queen, "split", talkie.split)
