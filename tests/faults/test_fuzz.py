@@ -45,7 +45,7 @@ from quantbench.sweep.groups import conf_folder, find_groups
 from quantbench.tasks import squad
 from quantbench.tasks.amazon_queen import archive as queen
 from quantbench.tasks.audio import read_sound
-from tests.faults.archive_files import CONTENT, FILE, deb, member, tarred, zipped
+from tests.assets.archive_files import CONTENT, FILE, deb, member, tarred, zipped
 from tests.faults.mutations import composing, large, mutated, mutated_text, quick
 from tests.shared import ROW
 from tests.tasks.amazon_queen.test_archive import ANN

@@ -23,7 +23,6 @@ import torch
 import yaml
 from torch import Tensor
 
-from quantbench.assets.archives import BoundedTarInfo
 from quantbench.assets.content import content_sha256
 from quantbench.errors import UserError
 from quantbench.networks import checkpoint
@@ -182,7 +181,7 @@ def _unpacked(path: Path) -> Iterator[dict[str, IO[bytes]]]:
             with path.open("rb") as stream:
                 compressed = stream.read(2) == b"\x1f\x8b"  # the older ones are
             most = _MOST_COMPRESSED * path.stat().st_size + _LARGEST[_CONFIG]
-            with tarfile.open(path, "r:gz" if compressed else "r:", tarinfo=BoundedTarInfo) as archive:
+            with tarfile.open(path, "r:gz" if compressed else "r:") as archive:
                 for member in archive:
                     most -= member.size
                     name = member.name.removeprefix("./")
