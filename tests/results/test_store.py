@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -109,6 +111,21 @@ def test_histograms_are_kept_once_for_all_cells_that_name_them(tmp_path):
     assert [path.name for path in (tmp_path / "histograms").iterdir()] == ["h.safetensors"]
     store.histograms_path(tmp_path, "h").write_bytes(b"broken")
     assert store.read_histograms(tmp_path, "h") == store.read_histograms(tmp_path, None) == {}
+
+
+def test_records_and_histograms_are_read_without_torch(tmp_path):
+    seen = {"fc.input": Histogram(np.array([3, 0, 1]), 0.5, -0.25, 1.25)}
+    store.write_record(tmp_path, Record(ROW, {"histograms": "h"}, None, seen))
+    code = """
+import sys
+from pathlib import Path
+from quantbench.results import store
+
+((_, details),), _ = store.read_records(Path(sys.argv[1]))
+assert store.read_histograms(Path(sys.argv[1]), details["histograms"])["fc.input"].total == 4
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 
 
 def test_a_run_lists_its_cells_in_order(tmp_path):
