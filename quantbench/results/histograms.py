@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantbench.quant.histogram import Histogram
 from quantbench.results.arrays import Arrays, read_arrays, write_arrays
+
+if TYPE_CHECKING:
+    from quantbench.quant.histogram import Histogram
 
 NAMES = ("sites", "counts", "frames")
 
@@ -24,6 +27,8 @@ def pack(by_site: Mapping[str, Histogram]) -> Arrays:
 
 def unpack(arrays: Arrays) -> dict[str, Histogram]:
     """The histograms that `pack` packed, in the same order."""
+    from quantbench.quant.histogram import Histogram
+
     rows = zip(arrays["sites"], arrays["counts"], arrays["frames"], strict=True)
     return {str(site): Histogram(counts, *(float(value) for value in frame)) for site, counts, frame in rows}
 

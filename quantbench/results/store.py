@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbench.errors import UserError
+from quantbench.results import histograms
 from quantbench.results.files import Unwritable, encoded, remove_leftovers, unwritable, write_files, write_text
 from quantbench.results.record import COLUMNS, SCHEMA, Record, Row, check_types
 
@@ -74,8 +75,6 @@ def write_record(results: Path, record: Record) -> None:
     """
     cell, details = record.row.cell, record.details
     if record.histograms and not read_histograms(results, details["histograms"]):
-        from quantbench.results import histograms
-
         histograms.write(histograms_path(results, details["histograms"]), record.histograms)
     files = []
     if record.samples is None:
@@ -90,11 +89,7 @@ def write_record(results: Path, record: Record) -> None:
 
 def read_histograms(results: Path, name: str | None) -> dict[str, Histogram]:
     """The histograms that a record names; none where it names none or their file is missing or damaged."""
-    if name is None:
-        return {}
-    from quantbench.results import histograms
-
-    return histograms.read(histograms_path(results, name))
+    return {} if name is None else histograms.read(histograms_path(results, name))
 
 
 def read_row(results: Path, cell: str) -> Row | None:
