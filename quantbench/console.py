@@ -149,7 +149,6 @@ def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
 
 
 _INVISIBLE = ("Cc", "Cf", "Cs")
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a spreadsheet tells a formula from a text
 
 
 def clean(text: str) -> str:
@@ -169,18 +168,3 @@ def harmless(text: str) -> str:
 def visible(text: str) -> str:
     """A text of many lines without control characters, and without those that turn the direction of reading."""
     return "".join(letter for letter in text if letter in "\n\t" or unicodedata.category(letter) not in _INVISIBLE)
-
-
-def guarded(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if _needs_guard(text) else text
-
-
-def unguarded(text: str) -> str:
-    """The text that `guarded` got, also where it was written without."""
-    return text[1:] if text.startswith("'") and _needs_guard(text) else text
-
-
-def _needs_guard(text: str) -> bool:
-    """Also of a text that looks as if it were guarded already, so that every text comes back as it was."""
-    return text.lstrip("'").startswith(FORMULA)

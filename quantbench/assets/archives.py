@@ -15,30 +15,16 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Self
+from typing import IO
 
 from quantbench.assets.asset import File
 from quantbench.errors import is_full
 
 _CHUNK = 1 << 20
-_EXTENSIONS = (*tarfile.GNU_TYPES, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
-_LONGEST_EXTENSION = 1 << 20  # bytes
 
 
 class Unusable(Exception):
     """A source, or what came from it, cannot be used. The message says why, in words that end a sentence."""
-
-
-class BoundedTarInfo(tarfile.TarInfo):
-    """A member of a tar archive; the long names that tarfile reads into memory before it shows them have bounds."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """As tarfile's. Raises tarfile.ReadError."""
-        member = super().frombuf(buf, encoding, errors)
-        if member.type in _EXTENSIONS and member.size > _LONGEST_EXTENSION:
-            raise tarfile.ReadError(f"a name of {member.size:,} bytes")
-        return member
 
 
 def base_name(file: File) -> str:
@@ -90,12 +76,6 @@ def join(pieces: Iterable[tuple[Path, str]], into: Path) -> Path:
     return into
 
 
-def sha256(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def copy(path: Path, file: File, into: Path) -> None:
     """Copy one file that lies unpacked at `path`, and check it. Raises Unusable, or OSError if it cannot be read."""
     with path.open("rb") as stream:
@@ -117,7 +97,7 @@ def _from_zip(archive: Path, files: list[File], into: Path) -> list[File]:
 def _from_deb(archive: Path, files: list[File], into: Path) -> list[File]:
     wanted = {file.member: file for file in files}
     written = []
-    with _data_tar(archive) as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedTarInfo) as opened:
+    with _data_tar(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as opened:
         for member in opened:
             file = wanted.get(member.name.removeprefix("./"))
             content = opened.extractfile(member) if file is not None and member.isreg() else None

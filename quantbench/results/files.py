@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from quantbench.errors import UserError
-from quantbench.results.locking import locked
+
+OLD = 24 * 3600.0  # seconds; no write takes a day, so a temporary file older than that is of a process that was killed
 
 
 class Unwritable(UserError):
@@ -27,26 +28,27 @@ def write_files(*files: tuple[Path, bytes]) -> None:
     Raises:
         Unwritable: one cannot be written (disk full, folder read-only).
     """
-    with ExitStack() as stack:
-        partials = []
+    partials: list[Path] = []
+    try:
         for path, content in files:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial = stack.enter_context(_partial(path))
-                with partial.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.chmod(0o644)
-            except OSError as error:
-                raise unwritable(path, error) from error
-            partials.append(partial)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+            partials.append(Path(name))
+            with open(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            partials[-1].chmod(0o644)
         for partial, (path, _) in zip(partials, files, strict=True):
-            try:
-                os.replace(partial, path)
-            except OSError as error:
-                raise unwritable(path, error) from error
-            _sync_folder(path.parent)
+            os.replace(partial, path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        for partial in partials:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+    for folder in {path.parent for path, _ in files}:
+        _sync_folder(folder)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -65,29 +67,15 @@ def encoded(text: str) -> bytes:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder. What a running one writes it holds locked."""
+    """Remove what processes that were killed left half-written in a folder, once it is old."""
     for path in folder.glob(".*.partial"):
-        with suppress(OSError), locked(path, wait=False) as mine:
-            if mine:
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > OLD:
                 path.unlink()
 
 
-@contextmanager
-def _partial(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, locked; it is gone afterwards unless it was renamed."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    os.close(descriptor)
-    partial = Path(name)
-    try:
-        with locked(partial):
-            yield partial
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
 def _sync_folder(folder: Path) -> None:
-    """Force the new name of a file to disk, where the system can do that."""
+    """Force the new names of files to disk, where the system can do that."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

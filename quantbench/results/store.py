@@ -1,10 +1,10 @@
 """One file a cell, written by atomic rename; results.csv is derived from them.
 
-results_dir/cells/<hash>.json          the record; its presence says that the cell is finished
-results_dir/cells/<hash>.samples.csv   one line a sample, there before the record, which has its digest
-results_dir/histograms/<name>.npz      the histograms of one calibration, which many cells share
-results_dir/runs/<run>.jsonl           which cells a run asked for
-results_dir/results.csv                one line a record
+results_dir/cells/<hash>.json               the record; its presence says that the cell is finished
+results_dir/cells/<hash>.samples.csv        one line a sample, there before the record, which has its digest
+results_dir/histograms/<name>.safetensors   the histograms of one calibration, which many cells share
+results_dir/runs/<run>.jsonl                which cells a run asked for
+results_dir/results.csv                     one line a record
 """
 
 from __future__ import annotations
@@ -13,30 +13,24 @@ import errno
 import hashlib
 import json
 import os
-import re
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from quantbench.console import guarded
 from quantbench.errors import UserError
-from quantbench.quant.histogram import Histogram
+from quantbench.results import histograms
 from quantbench.results.files import Unwritable, encoded, remove_leftovers, unwritable, write_files, write_text
-from quantbench.results.histograms import NAMES, pack, unpack
-from quantbench.results.locking import locked
-from quantbench.results.record import COLUMNS, SCHEMA, Record, Row, check_types, fingerprint
-from quantbench.run.cache import read_arrays, write_arrays
+from quantbench.results.record import COLUMNS, SCHEMA, Record, Row, check_types
 
-NAME = re.compile(r"\w+")  # of a file of histograms: no path
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from quantbench.quant.histogram import Histogram
+
 FOLDERS = ("", "cells", "histograms", "tables", "figures")  # where files are written by atomic rename
-CHECKSUM = "checksum"  # in a record: the fingerprint of all the rest
 SAMPLES = "samples_sha256"  # in a record: the digest of the file of its samples
-LARGEST_HISTOGRAMS = 1 << 26  # bytes of an array
-LARGEST_RECORD = 1 << 26
 
 
 def record_path(results: Path, cell: str) -> Path:
@@ -51,7 +45,7 @@ def samples_path(results: Path, cell: str) -> Path:
 
 def histograms_path(results: Path, name: str) -> Path:
     """Where the histograms that a record names lie."""
-    return results / "histograms" / f"{name}.npz"
+    return results / "histograms" / f"{name}.safetensors"
 
 
 def check_writable(results: Path) -> None:
@@ -81,7 +75,7 @@ def write_record(results: Path, record: Record) -> None:
     """
     cell, details = record.row.cell, record.details
     if record.histograms and not read_histograms(results, details["histograms"]):
-        write_arrays(histograms_path(results, details["histograms"]), pack(record.histograms))
+        histograms.write(histograms_path(results, details["histograms"]), record.histograms)
     files = []
     if record.samples is None:
         _remove(samples_path(results, cell))
@@ -89,20 +83,13 @@ def write_record(results: Path, record: Record) -> None:
         samples = encoded(_as_csv(record.samples))
         details = {**details, SAMPLES: hashlib.sha256(samples).hexdigest()}
         files.append((samples_path(results, cell), samples))
-    content = json.loads(json.dumps({"schema": SCHEMA, "row": asdict(record.row), **details}))
-    sealed = {**content, CHECKSUM: fingerprint(content)}
-    write_files(*files, (record_path(results, cell), encoded(json.dumps(sealed, indent=1))))
+    content = {"schema": SCHEMA, "row": asdict(record.row), **details}
+    write_files(*files, (record_path(results, cell), encoded(json.dumps(content, indent=1))))
 
 
-def read_histograms(results: Path, name: object) -> dict[str, Histogram]:
+def read_histograms(results: Path, name: str | None) -> dict[str, Histogram]:
     """The histograms that a record names; none where it names none or their file is missing or damaged."""
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        return {}
-    arrays = read_arrays(histograms_path(results, name), NAMES, LARGEST_HISTOGRAMS, sealed=False)  # first had no seal
-    try:
-        return {} if arrays is None else unpack(arrays)
-    except (ValueError, TypeError):
-        return {}
+    return {} if name is None else histograms.read(histograms_path(results, name))
 
 
 def read_row(results: Path, cell: str) -> Row | None:
@@ -126,17 +113,15 @@ def read_row(results: Path, cell: str) -> Row | None:
 
 
 def read_rows(results: Path) -> tuple[list[Row], list[str]]:
-    """The rows of all finished cells, oldest first, and a line on each file that could not be read."""
+    """The rows of all finished cells, oldest first, and a line on each record that could not be read."""
     records, problems = read_records(results)
     return [row for row, _ in records], problems
 
 
 def read_records(results: Path) -> tuple[list[tuple[Row, dict[str, Any]]], list[str]]:
-    """The row and the details of every finished cell, oldest first, and a line on each file that is no record."""
+    """The row and the details of every finished cell, oldest first, and a line on each record that cannot be read."""
     records, problems = [], []
-    for path in sorted((results / "cells").glob("[!.]*")):
-        if path.name.endswith(".samples.csv"):
-            continue
+    for path in sorted((results / "cells").glob("[!.]*.json")):
         try:
             records.append(_read_record(path))
         except (UserError, FileNotFoundError) as error:
@@ -149,45 +134,35 @@ class _OtherSchema(UserError):
 
 
 def _read_record(path: Path) -> tuple[Row, dict[str, Any]]:
-    """Raises FileNotFoundError, _OtherSchema, or UserError where the file is no sound record."""
-    if path.suffix != ".json":
-        raise UserError(f"{path}: not a file of quantbench; it is left out")
+    """Raises FileNotFoundError, _OtherSchema, or UserError where the file is no whole record."""
     try:
-        if path.is_file() and path.stat().st_size > LARGEST_RECORD:
-            raise ValueError("it is larger than any")
-        content = json.loads(path.read_text(encoding="utf-8"))
-        sealed = content.pop(CHECKSUM, None) if isinstance(content, dict) else None  # the first records had none
-        damaged = sealed is not None and sealed != fingerprint(content)
+        details = json.loads(path.read_bytes())
+        if details.pop("schema") != SCHEMA:
+            raise _OtherSchema(f"{path}: a record of another version; it is left out")
+        row = Row(**details.pop("row"))
+        check_types(row)
+        if row.cell != path.stem:
+            raise ValueError(f"it is that of cell {row.cell}")
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not a readable record ({error}); delete it and run the cell again") from error
-    if not isinstance(content, dict) or "schema" not in content:
-        raise UserError(f"{path}: not a record of quantbench; it is left out")
-    if content["schema"] != SCHEMA:
-        raise _OtherSchema(f"{path}: a record of another version; it is left out")
-    if damaged:
-        raise UserError(f"{path}: damaged, its checksum is that of another content; delete it and run the cell again")
-    try:
-        row = Row(**content["row"])
-        check_types(row)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a complete record ({error}); delete it and run the cell again") from error
-    if row.cell != path.stem:
-        raise UserError(f"{path}: the record of another cell, {row.cell}; it is left out")
-    return row, {key: value for key, value in content.items() if key not in ("schema", "row")}
+    return row, details
 
 
 def derive_csv(results: Path) -> tuple[list[Row], list[str]]:
-    """Derive results.csv from the records; returns the rows and a line on each file that could not be read.
+    """Derive results.csv from the records; returns the rows and a line on each record that could not be read.
 
     One process at a time reads the records and writes the file, so that the last one has seen them all.
 
     Raises:
         Unwritable: the folder cannot be written.
     """
+    import pandas as pd
+    from filelock import FileLock
+
     try:
-        with locked(results / ".results.lock"):
+        with FileLock(results / ".results.lock"):
             rows, problems = read_rows(results)
             table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS)).convert_dtypes()
             write_text(results / "results.csv", _as_csv(table))
@@ -218,24 +193,16 @@ def read_run(results: Path, run: str) -> list[dict[str, Any]]:
     path = results / "runs" / f"{run}.jsonl"
     entries = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError):
             entries.append(json.loads(line))
-    return [entry for entry in entries if isinstance(entry, dict) and _is_entry(entry)]
-
-
-def _is_entry(entry: dict[str, Any]) -> bool:
-    """Whether a line of a run's list says what such lines say: texts, and flags."""
-    return all(isinstance(value, str | bool) for value in entry.values()) and isinstance(entry.get("cell", ""), str)
+    return entries
 
 
 def _as_csv(table: pd.DataFrame) -> str:
-    """A CSV that a spreadsheet may open; `unguarded` gives its texts back."""
-    table = table.copy()
-    ends = "\n"
-    for name in table.select_dtypes(exclude="number"):
-        table[name] = table[name].map(lambda value: guarded(value) if isinstance(value, str) else value)
-        if table[name].map(lambda value: isinstance(value, str) and "\r" in value).any():
-            ends = "\r\n"  # the writer puts quotes around what could end a line, and a \r alone does to its readers
+    """A table as CSV; a text may hold any line ends."""
+    texts = (value for name in table.select_dtypes(exclude="number") for value in table[name])
+    # The writer puts quotes only around the line ends that it writes itself, and readers take each for one.
+    ends = "\r\n" if any(isinstance(text, str) and "\r" in text for text in texts) else "\n"
     return table.to_csv(index=False, lineterminator=ends)
 
 

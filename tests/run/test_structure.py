@@ -24,7 +24,7 @@ MODELS = {
     for name, file in find_groups([conf_folder()])["model"].items()
     if (family := yaml.safe_load(file.read_text())["family"]) != "unsupported"
 }
-LANGUAGE = [name for name, family in MODELS.items() if family == "huggingface" and model != "whisper_tiny_en"]
+LANGUAGE = [name for name, family in MODELS.items() if family == "huggingface" and name != "whisper_tiny_en"]
 SMALL = [name for name, family in MODELS.items() if family == "fashion"]
 TINY = {key: value for key, value in architecture().items() if key not in ("model_type", "attn_implementation")}
 

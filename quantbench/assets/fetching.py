@@ -12,17 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from quantbench.assets import sources
-from quantbench.assets.archives import Unusable, extract, sha256
+from quantbench.assets.archives import Unusable, extract
 from quantbench.assets.asset import Asset, File
 from quantbench.assets.catalogue import ASSETS
-from quantbench.assets.content import identity
+from quantbench.assets.content import content_sha256
 from quantbench.errors import UserError
-from quantbench.results.locking import locked
 
 Status = Literal["missing", "present", "corrupt"]
-
-_hashes: dict[tuple[int, ...], str] = {}
-"""sha256 of the files this process has read, by `identity`."""
 
 
 def cache_folder() -> Path:
@@ -30,18 +26,13 @@ def cache_folder() -> Path:
 
     Raises UserError if it is below a home that the user does not have.
     """
-    named = os.environ.get("QUANTBENCH_CACHE")
-    if named and not named.startswith("~"):
-        return Path(named).absolute()
     import platformdirs
 
     try:
-        folder = Path(named).expanduser() if named else platformdirs.user_cache_path("quantbench")
-    except RuntimeError:
-        folder = Path("~")
-    if not folder.is_absolute():  # older versions of platformdirs leave the ~ where there is no home
-        raise UserError("this user has no home folder: name a folder for the cache in QUANTBENCH_CACHE")
-    return folder
+        folder = Path(os.environ.get("QUANTBENCH_CACHE") or platformdirs.user_cache_path("quantbench")).expanduser()
+    except RuntimeError as error:
+        raise UserError("this user has no home folder: name a folder for the cache in QUANTBENCH_CACHE") from error
+    return folder.absolute()
 
 
 def asset_folder(name: str) -> Path:
@@ -79,15 +70,17 @@ def fetch(name: str, *, force: bool = False) -> Path:
     Raises UserError if a cached file is damaged (unless `force`), if the cache cannot be written, or if no source has
     the files; the message then says what to download by hand and where to put it.
     """
+    from filelock import FileLock
+
     asset = _asset(name)
     folder = asset_folder(name)
     if not force and not _absent(asset):
         return verify(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder.parent / f".{name}.lock") as alone:
-            if alone:
-                _remove_leftovers(asset, folder.parent)
+        with FileLock(folder.parent / f".{name}.lock"):
+            for leftover in folder.parent.glob(f".{name}-*"):  # of killed downloads: a living one holds the lock
+                shutil.rmtree(leftover, ignore_errors=True)
             if force or _absent(asset):  # else another process fetched it while this one waited
                 _fetch(asset, folder, force)
     except OSError as error:
@@ -135,10 +128,7 @@ def _take_dropped(asset: Asset, folder: Path, failures: list[str], force: bool) 
 
 def _move(files: Iterable[File], work: Path, folder: Path) -> None:
     for file in files:
-        path = folder / file.name
-        if path.is_dir() and not path.is_symlink():
-            raise UserError(f"{path} is a folder, and a file of {folder.name} belongs there; remove it, run this again")
-        os.replace(work / file.name, path)
+        os.replace(work / file.name, folder / file.name)
 
 
 def _asset(name: str) -> Asset:
@@ -164,15 +154,9 @@ def _damaged(asset: Asset) -> File | None:
 
 def _intact(path: Path, file: File) -> bool:
     try:
-        found = path.stat()
-        if found.st_size != file.size:
-            return False
-        key = identity(found)
-        if key not in _hashes:
-            _hashes[key] = sha256(path)
-    except OSError:
+        return path.stat().st_size == file.size and content_sha256(path) == file.sha256
+    except (OSError, UserError):
         return False
-    return _hashes[key] == file.sha256
 
 
 @contextlib.contextmanager
@@ -180,12 +164,6 @@ def _download_folder(asset: Asset, folder: Path) -> Iterator[Path]:
     """A temporary folder on the file system of the cache, so that moving files out of it is atomic."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{asset.name}-", ignore_cleanup_errors=True) as path:
         yield Path(path)
-
-
-def _remove_leftovers(asset: Asset, parent: Path) -> None:
-    """Remove the folders of killed downloads. Whoever downloads the asset holds its lock, as the caller does."""
-    for path in parent.glob(f".{asset.name}-*"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
