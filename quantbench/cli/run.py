@@ -12,9 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantbench.cli.signals import exit_code
 from quantbench.console import folded, tell
-from quantbench.errors import Halt, UserError, halt_message, interruption, one_line
+from quantbench.errors import Halt, UserError, exit_code, halt_message, interruption, one_line
 from quantbench.sweep.compose import compose_checked, parse_arguments
 from quantbench.sweep.groups import CONFIG_NAME, conf_folder
 
