@@ -12,7 +12,7 @@ import pytest
 from quantbench.cli import main as cli
 from quantbench.results import store
 from quantbench.results.record import Record
-from tests.faults import faulty
+from tests import faulty
 from tests.shared import ROW, refused
 
 HERE = Path(__file__).parent

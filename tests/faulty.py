@@ -1,6 +1,6 @@
 """A small network and a task that go wrong as a test asks, reached through the real command line.
 
-`python faulty.py run ...` is the command line with both in it, for tests that need a process of their own.
+`python -m tests.faulty run ...` is the command line with both in it, for tests that need a process of their own.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def install(folder: Path, patch: pytest.MonkeyPatch) -> tuple[str, ...]:
 if __name__ == "__main__":
     from quantbench.cli import main as cli
 
-    sys.modules["faulty"] = sys.modules["__main__"]
+    sys.modules["faulty"] = sys.modules["tests.faulty"] = sys.modules["__main__"]
     if "FAULT" in os.environ:
         exec(os.environ["FAULT"])  # the test's own code
     with pytest.MonkeyPatch.context() as context:
