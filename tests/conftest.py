@@ -1,11 +1,13 @@
 """What several tests share."""
 
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from quantbench import console
 from quantbench.run import reference
 from quantbench.sweep.compose import compose_checked, parse_arguments
 
@@ -40,3 +42,15 @@ def folder(tmp_path, monkeypatch):
     reference.forget()
     yield tmp_path
     reference.forget()
+
+
+@pytest.fixture
+def columns(monkeypatch):
+    """Makes standard output and error a terminal of so many columns."""
+
+    def narrow(count):
+        monkeypatch.setattr(console, "is_terminal", lambda: True)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        monkeypatch.setenv("COLUMNS", str(count))
+
+    return narrow

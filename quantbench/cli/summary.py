@@ -32,7 +32,7 @@ def print_summary(results: Path, run: str, *, broken_off: bool = False) -> int:
         _print_rows(measured)
     _print_counts(entries, wanted)
     if wanted:
-        print(f"rows: {results / 'results.csv'}   per-sample scores: {results / 'cells'}")
+        console.folded(f"rows: {results / 'results.csv'}   per-sample scores: {results / 'cells'}")
     if not entries:
         if not broken_off:
             console.say(f"no cell of this run reached {results.absolute()}")

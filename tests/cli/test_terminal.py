@@ -26,18 +26,6 @@ NUMBER = re.compile(r"-?[\d,]*\d\.?\d*")
 LONG = "/a/folder/with/a/long/name/" + "x" * 60
 
 
-@pytest.fixture
-def columns(monkeypatch):
-    """Makes standard output and error a terminal of so many columns."""
-
-    def narrow(count):
-        monkeypatch.setattr(console, "is_terminal", lambda: True)
-        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-        monkeypatch.setenv("COLUMNS", str(count))
-
-    return narrow
-
-
 def fits(text, columns):
     """Only a word that is longer than the terminal is wide has a line that is."""
     return [line for line in text.splitlines() if len(line) > columns and len(line.split()) > 1] == []
