@@ -1,4 +1,4 @@
-"""The exceptions whose texts are written for the person at the terminal."""
+"""The exceptions whose texts are written for the person at the terminal, and what an error of others means."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 import errno
 import signal
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class UserError(Exception):
@@ -84,16 +85,16 @@ def ran_out(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS)
 
 
-ended: list[KeyboardInterrupt] = []  # by the signal that came, if one did
-
-
 class Ended(KeyboardInterrupt):
-    """The program was told to end. `code` is its exit code by custom: 128 and the number of the signal."""
+    """A signal told the program to end. `code` is its exit code by custom: 128 and the number of the signal."""
+
+    last: ClassVar[Ended | None] = None
 
     def __init__(self, number: int) -> None:
         """By this signal."""
         super().__init__(signal.Signals(number).name)
         self.code = 128 + number
+        Ended.last = self
 
 
 def interruption(error: BaseException) -> KeyboardInterrupt | None:
@@ -106,4 +107,9 @@ def interruption(error: BaseException) -> KeyboardInterrupt | None:
         if isinstance(one, KeyboardInterrupt):
             return one
         seen += [more for more in (one.__cause__, one.__context__) if more is not None and more not in seen]
-    return ended[0] if ended else None
+    return Ended.last
+
+
+def exit_code(interrupted: KeyboardInterrupt) -> int:
+    """What to exit with: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+    return interrupted.code if isinstance(interrupted, Ended) else 130

@@ -1,12 +1,14 @@
 """What several tests share."""
 
 import signal
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 
 import pytest
 
+from quantbench import console
 from quantbench.run import reference
 from quantbench.sweep.compose import compose_one, typed
 from quantbench.sweep.settings import Settings
@@ -40,3 +42,15 @@ def folder(tmp_path, monkeypatch):
     reference.forget()
     yield tmp_path
     reference.forget()
+
+
+@pytest.fixture
+def columns(monkeypatch):
+    """Makes standard output and error a terminal of so many columns."""
+
+    def narrow(count):
+        monkeypatch.setattr(console, "is_terminal", lambda: True)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        monkeypatch.setenv("COLUMNS", str(count))
+
+    return narrow

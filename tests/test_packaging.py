@@ -40,7 +40,8 @@ def wheel(tmp_path_factory) -> Path:
 def test_the_wheel_holds_the_configuration_and_the_weights(wheel):
     assert wheel.name == f"quantbench-{VERSION}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("quantbench", "hydra_plugins"):  # weights, the catalogue of assets, the parts of the page too
+    # Every file of the package that is no by-product is in it: code, weights, the split, the page.
+    for folder in ("quantbench", "hydra_plugins"):
         for file in (path for path in (ROOT / folder).rglob("*.*") if path.is_file() and path.suffix != ".pyc"):
             assert file.relative_to(ROOT).as_posix() in names
     for folder, inside in [("conf", "conf"), ("results/paper", "paper")]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -14,21 +16,12 @@ from pathlib import Path
 
 from quantbench import __version__ as VERSION
 from quantbench import console
-from quantbench.cli import health
 from quantbench.cli.arguments import Parser
-from quantbench.errors import UserError
+from quantbench.errors import UserError, in_one_line
 from quantbench.run.environment import FEATURES, PACKAGES, cores, cpu_flags, cpu_name, isa, version_of
-from quantbench.sweep.launchers import LAUNCHERS
 
-RESULTS = "quantbench-results"  # where a run writes unless it is told otherwise
+LAUNCHERS = ("hydra-joblib-launcher", "hydra-submitit-launcher", "hydra-ray-launcher")
 ASSETS_SPACE, KEPT_SPACE = 1e9, 1e8  # bytes that the cache needs: for all assets, and for what runs keep
-# What cannot be done without them.
-PROGRAMS = {
-    "pip": "assets that come from the package index cannot be fetched",
-    "apt-get": "assets that come from Debian cannot be fetched",
-    "dpkg-deb": "archives from Debian cannot be opened",
-    "git": "records do not say of which commit they are",
-}
 SECONDS = 4.0  # that a probe of the network may take
 
 
@@ -36,21 +29,13 @@ def main(arguments: list[str]) -> int:
     """Prints all findings; 1 if one of them keeps quantbench from working."""
     parser = Parser("quantbench doctor", description="Show what this machine has, and what would stop a run.")
     parser.add_argument("--offline", action="store_true", help="do not try the network")
-    parser.add_argument("--results", type=Path, metavar="FOLDER", help="a results folder to look through")
     options = parser.parse_args(arguments)
     # The probes wait for the network while torch is being imported.
     with ThreadPoolExecutor() as pool:
         probes = {} if options.offline else {name: pool.submit(probe) for name, probe in PROBES.items()}
         broken = _section("versions", _versions())
         broken |= _section("device", _device())
-        broken |= _section("terminal", health.terminal())
-        broken |= _section("cache", _cache())
-        broken |= _section("other folders", health.folders())
-        results = options.results or Path(RESULTS)
-        if options.results or results.is_dir():
-            broken |= _section("results", health.results(results))
-        broken |= _section("assets", _assets())
-        broken |= _section("programs", _programs())
+        broken |= _section("cache and assets", _cache())
         _section("reachable", ((name, probe.result()) for name, probe in probes.items()))
     return 1 if broken else 0
 
@@ -60,7 +45,7 @@ def _section(title: str, findings: Iterable[tuple[str, str]]) -> bool:
     print(title)
     broken = False
     for name, value in findings:
-        console.folded(f"  {name:<20}  {value}")
+        console.folded(f"  {name:<24}  {value}")
         sys.stdout.flush()
         broken |= value.startswith("BROKEN")
     return broken
@@ -71,6 +56,8 @@ def _versions() -> Iterable[tuple[str, str]]:
     yield "python", f"{platform.python_version()} ({sys.executable})"
     for package in (*PACKAGES, "datasets"):
         yield package, version_of(package) or "BROKEN: not installed"
+    for package in LAUNCHERS:
+        yield package, version_of(package) or "not installed (docs/launchers says what for)"
     yield "torch + torchvision", _operators()
 
 
@@ -82,15 +69,13 @@ def _operators() -> str:
 
         torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
     except Exception as error:
-        reason = " ".join(str(error).split())[:80]
-        return f"BROKEN: torchvision does not match torch; install both anew together ({reason})"
+        return f"BROKEN: torchvision does not match torch; install both anew together ({in_one_line(error)[:80]})"
     return "match"
 
 
 def _device() -> Iterable[tuple[str, str]]:
     yield "CPU", cpu_name()
     yield "cores", f"{cores()} of {os.cpu_count()}"
-    yield "memory", health.memory()
     flags = cpu_flags()
     for name, needed in FEATURES.items():
         yield name, ("yes" if needed & flags else "no") if flags else "unknown"
@@ -98,10 +83,9 @@ def _device() -> Iterable[tuple[str, str]]:
     try:
         import torch
     except Exception as error:
-        yield "torch", f"BROKEN: {' '.join(str(error).split())[:100]}"
+        yield "torch", f"BROKEN: {in_one_line(error)[:100]}"
         return
     yield "torch's kernels", torch.backends.cpu.get_cpu_capability()
-    yield "threads", health.threads(torch.get_num_threads(), cores())
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield "CUDA", ", ".join(devices) or "no device"
 
@@ -115,35 +99,40 @@ def _cache() -> Iterable[tuple[str, str]]:
         yield "folder", f"BROKEN: {error}"
         return
     yield "folder", str(folder)
-    yield "writable", health.writable(folder, "name another folder in QUANTBENCH_CACHE")
-    missing = any(status(name) != "present" for name in ASSETS)
-    yield "free", health.space(folder, ASSETS_SPACE if missing else KEPT_SPACE, "or name one in QUANTBENCH_CACHE")
-    yield "kept arrays", health.kept_arrays(folder)
-    yield "clock", health.clock(folder)
+    yield "writable", _writable(folder)
+    states = {name: status(name) for name in ASSETS}
+    yield "free", _free(folder, ASSETS_SPACE if "missing" in states.values() else KEPT_SPACE)
+    said = {
+        "present": "present",
+        "missing": "missing (quantbench assets fetch {})",
+        "corrupt": "BROKEN: corrupt (quantbench assets fetch --force {})",
+    }
+    for name, state in states.items():
+        yield name, said[state].format(name)
 
 
-def _assets() -> Iterable[tuple[str, str]]:
-    from quantbench.assets import ASSETS, cache_folder, status
-
+def _writable(folder: Path) -> str:
+    """Whether a file can be written there; the folder is made where it is missing."""
     try:
-        cache_folder()
-    except UserError:  # said above
-        return
-    for name in ASSETS:
-        state = status(name)
-        said = {
-            "present": "present",
-            "missing": f"missing (quantbench assets fetch {name})",
-            "corrupt": f"BROKEN: corrupt (quantbench assets fetch --force {name})",
-        }
-        yield name, said[state]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x" * 4096)
+            file.flush()
+    except OSError as error:
+        return f"BROKEN: {error.strerror}: name another folder in QUANTBENCH_CACHE"
+    return "yes"
 
 
-def _programs() -> Iterable[tuple[str, str]]:
-    for program, without in PROGRAMS.items():
-        yield program, "yes" if health.program(program) else f"no ({without})"
-    for launcher, (package, extra) in LAUNCHERS.items():
-        yield f"launcher {launcher}", version_of(package) or f"no (pip install 'quantbench[{extra}]')"
+def _free(folder: Path, needed: float) -> str:
+    """How much room there is for files, beside the bytes that may be needed."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return f"unknown ({error.strerror})"
+    said = f"{free / 1e9:.1f} GB"
+    if free < needed:
+        return f"BROKEN: {said} of the {needed / 1e9:g} GB that may be needed: free some, or set QUANTBENCH_CACHE"
+    return said
 
 
 def _index() -> str:

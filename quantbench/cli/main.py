@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 
 from quantbench import __version__ as VERSION
-from quantbench.cli.signals import as_interrupts, exit_code
-from quantbench.errors import UserError, interruption
+from quantbench.errors import Ended, UserError, exit_code, interruption
 
 # name -> (module with main(arguments) -> exit code, one line for --help)
 COMMANDS = {
@@ -29,16 +31,22 @@ COMMANDS = {
     "doctor": ("quantbench.cli.doctor", "show versions, device, caches and what is reachable"),
     "assets": ("quantbench.cli.assets", "list, fetch or verify weights and data"),
 }
+# How often a thread of GNU's OpenMP, which torch brings, looks for new work before it sleeps. By default 300,000 times:
+# quickest on a quiet machine, but where other processes need the cores, the thread that has work waits for those that
+# spin. docs/speed.md has the figures.
+SPIN_COUNT = "2000"
+OPENMP_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # what a user may have set
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_streams()
+    _spin_briefly()
     debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        with as_interrupts():
+        with _signals_interrupt():
             code = _dispatch(arguments)
             sys.stdout.flush()
             return code
@@ -111,6 +119,34 @@ def _say(message: str, code: int) -> int:
 
     say(message)
     return code
+
+
+def _spin_briefly() -> None:
+    """Let idle threads leave the cores to others soon: read when torch is imported, here or in a launcher's worker."""
+    if not any(name in os.environ for name in OPENMP_WAITING):
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """The signals of CI, Slurm and a closing terminal end the program as Ctrl-C does.
+
+    One that is ignored, as nohup does with SIGHUP, stays so.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    Ended.last = None
+    for number in taken:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    raise Ended(number)
 
 
 def _open_streams() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 
 from quantbench.console import folded, tell
-from quantbench.errors import Ended, Halt, UserError, halt_message, interruption
+from quantbench.errors import Halt, UserError, exit_code, halt_message, interruption
 from quantbench.sweep.compose import Request, explained, parse_arguments, read_request
 from quantbench.sweep.groups import CONFIG_NAME, conf_folder
 
@@ -91,7 +91,7 @@ def _run(options: list[str], request: Request) -> int:
             with suppress(Unwritable):  # which is then what is raised already
                 print_summary(Started.folder, run, broken_off=True)
         if stopped:
-            return stopped.code if isinstance(stopped, Ended) else 130
+            return exit_code(stopped)
         raise
     return code if Started.folder is None else max(code, print_summary(Started.folder, run))
 

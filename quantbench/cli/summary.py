@@ -13,7 +13,6 @@ from quantbench.results.recipe import recipe, structure
 from quantbench.results.record import Row, grouped, is_structure_run
 
 BAD_INPUT, UNEXPECTED = 2, 1
-WIDE = 120  # columns that hold a row of the table
 
 
 def print_summary(results: Path, run: str, *, broken_off: bool = False) -> int:
@@ -33,7 +32,7 @@ def print_summary(results: Path, run: str, *, broken_off: bool = False) -> int:
         _print_rows(measured)
     _print_counts(entries, wanted)
     if wanted:
-        print(f"rows: {results / 'results.csv'}   per-sample scores: {results / 'cells'}")
+        console.folded(f"rows: {results / 'results.csv'}   per-sample scores: {results / 'cells'}")
     if not entries:
         if not broken_off:
             console.say(f"no cell of this run reached {results.absolute()}")
@@ -79,22 +78,14 @@ def _reasons(failed: list[Row]) -> list[str]:
 
 
 def _print_rows(measured: list[Row]) -> None:
-    """A table where it fits, else some lines a row: a number is never cut. Rows without a metric are a line each."""
+    """A table of the rows with a metric, and a line for each of the others."""
     rows = [row for row in measured if not is_structure_run(row)]
-    if rows and console.width() >= WIDE:
+    if rows:
         numbers = ("fp32", "quantized", "change", "95 % interval", "agreement", "seconds")
         table = console.table("network", "recipe", *numbers, right=numbers)
         for row in rows:
             console.row(table, row.model, recipe(row), *_numbers(row))
         console.show(table)
-    else:
-        for row in rows:
-            fp32, quantized, change, interval, agreement, seconds = _numbers(row)
-            console.folded(f"{row.model}, {recipe(row)}")
-            figures = f"fp32 {fp32}, quantized {quantized}, change {change} ({interval})"
-            agreeing = f", agreement {agreement}" if agreement else ""
-            console.folded(f"  {figures}{agreeing}, {seconds} s")
-    if rows:
         console.folded(_caption(rows))
     for row in measured:
         if is_structure_run(row):

@@ -13,7 +13,7 @@ from quantbench.errors import UserError
 from quantbench.tasks.lee_news import PEARSON
 from quantbench.tasks.metrics.metric import Metric
 from quantbench.tasks.metrics.transcription import WORD_ACCURACY, texts_alike
-from tests.faults import faulty
+from tests import faulty
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 
 from quantbench.cli import main as cli
 from quantbench.errors import ran_out
-from tests.faults import faulty
+from tests import faulty
 
 ADVICE = "free memory, or take a smaller network or a machine with more"
 CPU = "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."

@@ -9,7 +9,7 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from quantbench.cli import main as cli
-from tests.faults import faulty
+from tests import faulty
 
 FIGURES = ("fp32", "quantized", "change", "agreement", "sqnr_db", "status")
 

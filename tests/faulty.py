@@ -1,13 +1,12 @@
 """A small network and a task that go wrong as a test asks, reached through the real command line.
 
-`python faulty.py run ...` is the command line with both in it, for tests that need a process of their own.
+`python -m tests.faulty run ...` is the command line with both in it, for tests that need a process of their own.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
-from quantbench import networks, tasks
 from quantbench.networks.network import Network
 from quantbench.run import cache, reference
 from quantbench.tasks.metrics.classification import ACCURACY, predicted_class
@@ -28,8 +26,10 @@ from quantbench.tasks.task import Sample, Task
 CLASSES, WIDTH = 5, 8
 # 20 samples are evaluated and 12 calibrate, in batches of 4.
 SMALL = ("model=faulty", "batch_size=4", "task.calibration_samples=12")
-MODEL = "defaults:\n  - override /task@_global_.task: faulty\nname: faulty\nfamily: faulty\nweights: random\n"
-TASK = "name: faulty\ncalibration_samples: 12\n"
+MODEL = (
+    "defaults:\n  - override /task@_global_.task: faulty\nname: faulty\n_target_: tests.faulty.load\nweights: random\n"
+)
+TASK = "name: faulty\n_target_: tests.faulty.load_task\ncalibration_samples: 12\n"
 
 
 def nothing(kind: str, batch: Tensor) -> None:
@@ -97,10 +97,6 @@ def install(folder: Path, patch: pytest.MonkeyPatch) -> tuple[str, ...]:
     for group, content in (("model", MODEL), ("task", TASK)):
         (folder / "conf" / group).mkdir(parents=True, exist_ok=True)
         (folder / "conf" / group / "faulty.yaml").write_text(content, encoding="utf-8")
-    patch.setitem(networks.FAMILIES, "faulty", "faulty")
-    patch.setitem(tasks.TASKS, "faulty", "faulty_task")
-    patch.setitem(sys.modules, "faulty", sys.modules[__name__])
-    patch.setitem(sys.modules, "faulty_task", types.SimpleNamespace(load=load_task))
     patch.setattr(cache, "cache_folder", lambda: folder / "cache")
     for name in ("before", "targets", "metrics", "predict", "module"):
         patch.setattr(Settings, name, getattr(Settings, name))  # put back at the end
@@ -111,7 +107,7 @@ def install(folder: Path, patch: pytest.MonkeyPatch) -> tuple[str, ...]:
 if __name__ == "__main__":
     from quantbench.cli import main as cli
 
-    sys.modules["faulty"] = sys.modules["__main__"]
+    sys.modules["tests.faulty"] = sys.modules["__main__"]
     if "FAULT" in os.environ:
         exec(os.environ["FAULT"])  # the test's own code
     with pytest.MonkeyPatch.context() as context:
