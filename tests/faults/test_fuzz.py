@@ -36,9 +36,8 @@ from quantbench.networks import checkpoint
 from quantbench.networks.huggingface import ctranslate2
 from quantbench.networks.jasper import checkpoint as nvidia_speech
 from quantbench.results import store
-from quantbench.results.load_side import read_side
+from quantbench.results.load import load_results
 from quantbench.results.record import COLUMNS, Record
-from quantbench.results.rows_csv import rows_from_csv
 from quantbench.run.cache import read_arrays
 from quantbench.sweep.compose import compose_checked, parse_arguments
 from quantbench.sweep.groups import conf_folder, find_groups
@@ -122,7 +121,7 @@ def samples(tmp_path: Path, content: bytes) -> None:
     store.write_record(tmp_path / "a", Record(ROW, {}, FRAME))
     store.write_record(tmp_path / "b", Record(replace(ROW, quantized=50.0), {}, FRAME))
     store.samples_path(tmp_path / "b", ROW.cell).write_bytes(content)
-    side = read_side(tmp_path / "b")
+    side = load_results(tmp_path / "b")
     side.samples(ROW.cell)
     assert cli.main(["check", str(tmp_path / "b"), "--baseline", str(tmp_path / "a")]) in (0, 1, 2, 3)
 
@@ -131,7 +130,7 @@ def rows(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.csv").write_bytes(content)
     (tmp_path / "b.csv").write_text(table(ROW, replace(ROW, calib="mse", cell="bbbbbbbbbbbb")))
     assert cli.main(["check", str(tmp_path / "a.csv"), "--baseline", str(tmp_path / "b.csv")]) in (0, 1, 2, 3)
-    rows_from_csv(tmp_path / "a.csv")
+    load_results(tmp_path / "a.csv")
 
 
 def archive(suffix: str) -> Callable[[Path, bytes], None]:
