@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from quantbench.quant import QuantizationError
-from quantbench.quant.tensors import flatten_dense
+
+if TYPE_CHECKING:  # a report reads and draws histograms, and need not wait for torch
+    from torch import Tensor
 
 BINS = 8192
 # Values counted at once: what it takes beside the tensor is 12 bytes for each of these.
@@ -107,6 +108,8 @@ class HistogramCounter:
         Raises:
             QuantizationError: x holds NaN or an infinity; nothing of it was counted.
         """
+        import torch
+
         if x.numel() == 0:
             return
         low, high = (float(end) for end in torch.aminmax(x.detach()))
@@ -137,6 +140,10 @@ class HistogramCounter:
 
 def _count(x: Tensor, inverse_width: float, bins: int) -> NDArray[np.int64]:
     """Bin counts of |x|: multiplying by a power of two is exact, so truncation gives the exact bin."""
+    import torch
+
+    from quantbench.quant.tensors import flatten_dense
+
     flat, _ = flatten_dense(x)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     scaled = torch.empty(min(CHUNK, flat.numel()), dtype=dtype, device=x.device)
