@@ -18,7 +18,7 @@ from quantbench.report import build as build_module
 from quantbench.report.figures.figure import Figure, blank
 from quantbench.results import store
 from quantbench.results.record import Record, Row
-from tests.cli.hostile import HOSTILE, assert_harmless
+from tests.cli.hostile import HOSTILE, HOSTILE_TEXTS, assert_harmless
 from tests.shared import ROW, refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,7 +97,7 @@ def test_report_names_every_problem_and_still_writes(folder, capsys):
 def test_names_command_nothing_in_a_report(folder, capsys):
     store.write_record(
         Path("out"),
-        Record(replace(ROW, **dict.fromkeys(TEXTS, HOSTILE)), {"command": HOSTILE, "versions": {HOSTILE: HOSTILE}}),
+        Record(replace(ROW, **HOSTILE_TEXTS), {"command": HOSTILE, "versions": {HOSTILE: HOSTILE}}),
     )
     failed = replace(ROW, cell="bbbbbbbbbbbb", model=HOSTILE, status="failed", error=HOSTILE)
     store.write_record(Path("out"), Record(failed, {"traceback": HOSTILE}))
