@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from quantbench.quant import QuantizationError
 
-if TYPE_CHECKING:  # a report reads and draws histograms, and need not wait for torch
+if TYPE_CHECKING:  # who only reads histograms, as a report does, needs no torch
     from torch import Tensor
 
 BINS = 8192
@@ -108,11 +108,9 @@ class HistogramCounter:
         Raises:
             QuantizationError: x holds NaN or an infinity; nothing of it was counted.
         """
-        import torch
-
         if x.numel() == 0:
             return
-        low, high = (float(end) for end in torch.aminmax(x.detach()))
+        low, high = (float(end) for end in x.detach().aminmax())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise QuantizationError(describe_non_finite(x))
         self._grow(max(abs(low), abs(high)))

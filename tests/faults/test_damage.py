@@ -14,7 +14,7 @@ from quantbench.errors import UserError
 from quantbench.quant.histogram import Histogram
 from quantbench.results import store
 from quantbench.results.histograms import NAMES, pack
-from quantbench.results.load import load_results
+from quantbench.results.load_side import read_side
 from quantbench.results.record import Record
 from quantbench.run import reference
 from quantbench.run.cache import read_arrays, write_arrays
@@ -124,7 +124,7 @@ def test_records_made_before_there_were_checksums_are_read(tmp_path):
         del content[name]
     path.write_text(json.dumps(content))
     assert store.read_rows(tmp_path) == ([ROW], [])
-    assert load_results(tmp_path).samples(ROW.cell) is not None
+    assert read_side(tmp_path).samples(ROW.cell) is not None
 
 
 def test_no_bit_of_the_samples_can_flip_unseen(tmp_path):
@@ -133,7 +133,7 @@ def test_no_bit_of_the_samples_can_flip_unseen(tmp_path):
     for damaged in flips(path.read_bytes()):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match="its checksum is not the one in the record"):
-            load_results(tmp_path).samples(ROW.cell)
+            read_side(tmp_path).samples(ROW.cell)
 
 
 def test_samples_of_another_run_of_the_cell_are_not_taken_for_the_records_own(tmp_path, capsys):

@@ -15,7 +15,7 @@ import pytest
 from quantbench.assets import ASSETS, Asset, File, Http, asset_folder, fetch, status
 from quantbench.cli import main as cli
 from quantbench.results import store
-from quantbench.results.load import load_results
+from quantbench.results.load_side import read_side
 from quantbench.run import reference
 from tests.faults.disks import fill, read_only, small_disk
 
@@ -52,7 +52,7 @@ def ends(capsys, *arguments: str) -> bool:
 
 def whole(results: Path, *cells: str) -> bool:
     """Whether the folder has these cells, each with its samples, and nothing that is no record."""
-    side = load_results(results)
+    side = read_side(results)
     return {row.cell for row in side.rows} == set(cells) and all(
         side.samples(cell) is not None and store.read_histograms(results, details["histograms"])
         for cell, details in ((row.cell, details) for row, details in store.read_records(results)[0])
@@ -120,7 +120,7 @@ def test_whichever_write_is_refused_the_finished_cell_stays_whole(cache, folder,
         failures += not ends(capsys, *CELL, "force=true")
         refused_call = None
         assert not list(results.rglob(".*.partial"))
-        assert load_results(results).samples(cell) is not None
+        assert read_side(results).samples(cell) is not None
         assert [row.status for row in store.read_rows(results)[0]] == ["ok"]
         assert ends(capsys, *CELL, "force=true") and whole(results, cell)
     assert failures > 9 // step  # forcing a new name to disk may fail unseen
