@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from quantbench.gate.evidence import evidence
+from quantbench.gate.drop import evidence
 from quantbench.gate.pairs import Pair
 from quantbench.gate.verdict import Amount, Judged, Outcome, Rules, judge
-from quantbench.results.load_side import Side, read_side
+from quantbench.results.load import Results, load_results
 from quantbench.results.record import Row
 
 FILE = Path(__file__).resolve().parent.parent / "results" / "gate" / "reruns.csv"
@@ -44,8 +44,9 @@ PLANTS = {
 # Its histograms are kept under a name of their own.
 SKIP = """
 import sys
-from quantbench import cli, reference
-from quantbench.quant import fold
+from quantbench.cli import main as cli
+from quantbench.quant.transforms import fold
+from quantbench.run import reference
 place, *arguments = sys.argv[1:]
 absorb, whole, key, calls = fold._absorb, fold.fold_batch_norm, reference.histograms_key, []
 def forgetful(layer, norm):
@@ -63,10 +64,10 @@ SKIPPED = {"BN fold of the first layer skipped": "1", "BN fold of the tenth laye
 FREE = ("calib", "calib_options", "granularity", "weight_bits", "fold_bn", "seed")
 
 
-def measure(folder: Path) -> dict[str, Side]:
+def measure(folder: Path) -> dict[str, Results]:
     """The results by what was done, those of the seeds first; what is not in the folder yet is measured."""
     models = f"model={','.join(NETWORKS)}"
-    run = ["-m", "quantbench.cli.main"]
+    run = ["-c", "import sys; from quantbench.cli.main import main; sys.exit(main(sys.argv[1:]))"]
     wanted = {"another calibration seed": (run, (f"seed=range(0,{SEEDS})",))}
     wanted |= {what: (run, overrides) for what, overrides in PLANTS.items()}
     wanted |= {what: (["-c", SKIP, place], ("fold_bn=true",)) for what, place in SKIPPED.items()}
@@ -75,20 +76,20 @@ def measure(folder: Path) -> dict[str, Side]:
         result = folder / str(number)
         command = [sys.executable, *program, "run", "-m", models, *overrides, *COMMON, f"results_dir={result}"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        sides[what] = read_side(result)
+        sides[what] = load_results(result)
     return sides
 
 
-def verdict(baseline: Side, old: Row, new: Side, row: Row, with_samples: bool) -> Judged:
+def verdict(baseline: Results, old: Row, new: Results, row: Row, with_samples: bool) -> Judged:
     """What the gate says where the new row claims the recipe of the old one."""
     claimed = replace(row, **{column: getattr(old, column) for column in FREE})
     pair = Pair(old, claimed)
-    sides = [replace(side, has_samples=with_samples) for side in (baseline, new)]
+    sides = [side if with_samples else replace(side, details={}) for side in (baseline, new)]
     (judged,) = judge([(pair, evidence(pair, *sides))], RULES)
     return judged
 
 
-def lines(sides: dict[str, Side]) -> Iterator[list[object]]:
+def lines(sides: dict[str, Results]) -> Iterator[list[object]]:
     """A line for each network, for what was done to it, by samples and by intervals."""
     seeds, *_ = sides.values()
     for network in NETWORKS:

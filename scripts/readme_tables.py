@@ -6,10 +6,9 @@ import re
 import sys
 from pathlib import Path
 
-from quantbench.report.formats.render import markdown_rows
+from quantbench.report.formats.markdown import markdown_rows
 from quantbench.report.tables import tables
-from quantbench.results.load import Results
-from quantbench.results.rows_csv import rows_from_csv
+from quantbench.results.load import load_results
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -21,7 +20,7 @@ def render(text: str) -> str:
     """The README with every marked block written anew; ends the program if there is none."""
     if not BLOCK.search(text):
         sys.exit(f"{README} has no block <!-- TABLE of results/desk/results.csv --> any more")
-    made = {table.name: table for table in tables(Results(DESK, rows_from_csv(DESK / "results.csv")))}
+    made = {table.name: table for table in tables(load_results(DESK / "results.csv"))}
     return BLOCK.sub(lambda block: f"{block[1]}\n{markdown_rows(made[block[2]])}\n{block[3]}", text)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from quantbench.report.formats.render import markdown_rows
+from quantbench.report.formats.markdown import markdown_rows
 from quantbench.report.tables.table import Item, Table
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quantbench import console
 from quantbench.cli.arguments import Parser, columns
 from quantbench.console import folded, say
 from quantbench.errors import UserError
 
 if TYPE_CHECKING:
-    from quantbench.gate.verdict import Report, Rules
+    from quantbench.gate.verdict import Judged, Report, Rules
+    from quantbench.report.tables.table import Table
 
 HELP = """usage: quantbench check RESULTS --baseline BASELINE [OPTION ...]
 
@@ -56,10 +58,10 @@ def main(arguments: list[str]) -> int:
 
     from quantbench.gate.pairs import match
     from quantbench.gate.verdict import check
-    from quantbench.results.load_side import read_side
+    from quantbench.results.load import load_results
 
     rules = _rules(options)
-    new, baseline = read_side(options.results), read_side(options.baseline)
+    new, baseline = load_results(options.results), load_results(options.baseline)
     report = check(match(baseline.rows, new.rows, columns(options.ignore)), baseline, new, rules)
     _write(report, options)
     return report.exit_code
@@ -85,23 +87,65 @@ def _rules(options: argparse.Namespace) -> Rules:
 
 
 def _write(report: Report, options: argparse.Namespace) -> None:
-    from quantbench.cli import check_terminal as terminal
-    from quantbench.gate import formats as render
-    from quantbench.gate import machine
+    from quantbench.gate import formats
     from quantbench.results.files import write_text
 
     if options.json == Path("-"):
-        print(machine.as_json(report), end="")
+        print(formats.as_json(report), end="")
     else:
-        terminal.show(report)
+        _show(report)
         if options.json:
-            write_text(options.json, machine.as_json(report))
+            write_text(options.json, formats.as_json(report))
     if options.markdown:
-        render.write_markdown(options.markdown, render.markdown(report))
+        formats.write_markdown(options.markdown, formats.markdown(report))
     if options.junit:
-        write_text(options.junit, machine.junit(report))
+        write_text(options.junit, formats.junit(report))
     if options.github:
         stream = sys.stderr if options.json == Path("-") else sys.stdout
-        print("\n".join(machine.github(report)), file=stream)
+        print("\n".join(formats.github(report)), file=stream)
     if not report.rows:
         say("no row of the results is in the baseline: see the notes above")
+
+
+def _show(report: Report) -> None:
+    """Print the verdict, as a table where it fits; what needs a look stands last, and nothing is cut."""
+    from quantbench.gate.formats import as_table, explanation, headline, notes
+
+    if report.rows and not show_table(as_table(report), reverse=True):
+        for row in reversed(report.rows):
+            _show_row(row, report.rules.confidence)
+    for note in notes(report):
+        folded(note)
+    if report.rows:
+        folded(explanation(report))
+    folded(headline(report))
+
+
+def _show_row(row: Judged, confidence: float) -> None:
+    from quantbench.gate.formats import sentence
+    from quantbench.gate.verdict import Outcome
+    from quantbench.results.recipe import named
+
+    folded(f"{row.outcome.value}: {named(row.pair.new)}")
+    if row.outcome is Outcome.HELD and not row.evidence.is_certain:
+        folded(f"  {row.drop:+.2f} points, at most {row.high:+.2f} of {row.tolerance:.2f} ({row.pair.new.metric})")
+    else:
+        folded(f"  {sentence(row, confidence)}")
+
+
+def show_table(table: Table, *, title: str = "", reverse: bool = False) -> bool:
+    """Print a table below its title unless lines would have to be folded; returns whether it was printed."""
+    from rich.console import Console
+
+    from quantbench.report.tables.table import numeric_columns
+
+    numbers = tuple(name for name, right in zip(table.columns, numeric_columns(table), strict=True) if right)
+    shown = console.table(*table.columns, right=numbers)
+    for row in reversed(table.rows) if reverse else table.rows:
+        console.row(shown, *(f"{item.text}{' ↓' if item.large_drop else ''}" for item in row))
+    if Console(width=console.PIPE_WIDTH).measure(shown).maximum > console.width():
+        return False
+    if title:
+        folded(title)
+    console.show(shown)
+    return True

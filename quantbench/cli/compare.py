@@ -39,13 +39,13 @@ def main(arguments: list[str]) -> int:
     if len(options.results) != 2:
         raise UserError("compare what? `quantbench compare A B`, each a results folder or a results.csv")
 
-    from quantbench.cli.check_terminal import show_table
+    from quantbench.cli.check import show_table
     from quantbench.gate import compare as comparison
     from quantbench.gate.pairs import match
-    from quantbench.results.load_side import read_side
+    from quantbench.results.load import load_results
     from quantbench.results.recipe import shown
 
-    a, b = (read_side(path) for path in options.results)
+    a, b = (load_results(path) for path in options.results)
     matching = match(a.rows, b.rows, columns(options.ignore), ("A", "B"))
     compared = comparison.compare(matching, a, b)
     table = comparison.table(compared, matching)
@@ -67,10 +67,10 @@ def main(arguments: list[str]) -> int:
 
 def _write(compared: list[Compared], table: Table, markdown: Path | None, figure: Path | None) -> None:
     if markdown:
-        from quantbench.report.formats import render
+        from quantbench.report.formats.markdown import as_markdown
         from quantbench.results.files import write_text
 
-        write_text(markdown, render.markdown(table))
+        write_text(markdown, as_markdown(table))
     if figure:
         from quantbench.gate.compare_figure import comparison_figure
         from quantbench.report.figures.figure import save

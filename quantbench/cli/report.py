@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quantbench.cli.check import show_table
 from quantbench.console import folded, say
 from quantbench.errors import UserError, nearest
 
@@ -32,6 +33,8 @@ def main(arguments: list[str]) -> int:
     from quantbench.results.load import load_results
 
     results = load_results(folder)  # first: matplotlib takes a second, and there may be nothing to report
+    if not results.details:
+        raise UserError(f"results_dir={folder}: no record to report; `quantbench run results_dir={folder}` writes one")
 
     from quantbench.report.build import build
     from quantbench.report.page import overview
@@ -75,21 +78,7 @@ def _results_dir(arguments: list[str]) -> Path:
 
 def _show(table: Table) -> None:
     """Print a table, but not where lines would have to be folded: the page has it too."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    from quantbench import console
-
-    columns = list(zip(table.columns, zip(*table.rows, strict=True), strict=True))
-    numbers = tuple(column for column, items in columns if any(item.value is not None for item in items))
-    shown = console.table(*table.columns, right=numbers)
-    for row in table.rows:
-        console.row(shown, *(f"{item.text}{' ↓' if item.large_drop else ''}" for item in row))
-    anywhere = Console(width=console.PIPE_WIDTH)
-    wanted = Measurement.get(anywhere, anywhere.options, shown).maximum
-    if wanted > console.width():
-        folded(f"{table.name} needs {wanted} columns: see the page\n")
-        return
-    folded(f"{table.title}; ↓ is more than 1 % below fp32")
-    console.show(shown)
-    print()
+    if show_table(table, title=f"{table.title}; ↓ is more than 1 % below fp32"):
+        print()
+    else:
+        folded(f"{table.name} needs a wider terminal: see the page\n")

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quantbench.gate.evidence import evidence
-from quantbench.gate.pairs import Alone, Matching, Pair
+from quantbench.gate.drop import evidence
+from quantbench.gate.pairs import Alone, Matching, Pair, change
 from quantbench.report.tables.table import MISSING, Item, Table
-from quantbench.results.load_side import Side
+from quantbench.results.load import Results
 from quantbench.results.recipe import named, recipe, shown
 
 ONE_SIDED = 0.975  # of each bound of a two-sided 95 % interval
@@ -35,7 +35,7 @@ class Compared:
         return not self.low <= 0 <= self.high
 
 
-def compare(matching: Matching, a: Side, b: Side) -> list[Compared]:
+def compare(matching: Matching, a: Results, b: Results) -> list[Compared]:
     """All pairs, in the order of A.
 
     Raises:
@@ -81,7 +81,7 @@ def interval(row: Compared) -> str:
 def _line(row: Compared) -> tuple[Item, ...]:
     a, b = row.pair.baseline, row.pair.new
     figures = (a.fp32, b.fp32, a.quantized, b.quantized)
-    changes = [_change(side.fp32, side.quantized) for side in (a, b)]
+    changes = [change(side) for side in (a, b)]
     samples = f"{b.samples:,}" if a.samples == b.samples else f"{a.samples:,} and {b.samples:,}"
     return (
         *map(Item, (shown(b.model), recipe(b), f"{shown(b.metric)} on {shown(b.task)}", samples)),
@@ -90,11 +90,6 @@ def _line(row: Compared) -> tuple[Item, ...]:
         Item(interval(row), row.difference),
         Item(row.source),
     )
-
-
-def _change(fp32: float | None, quantized: float | None) -> float:
-    assert fp32 is not None and quantized is not None
-    return quantized - fp32
 
 
 def _alone(alone: Alone) -> str:

@@ -7,8 +7,8 @@ samples and the recipe.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 
 from quantbench.errors import UserError, nearest
 from quantbench.results.recipe import named, shown
@@ -57,10 +57,10 @@ def match(
     ignore: Collection[str] = (),
     sides: tuple[str, str] = ("the baseline", "the new results"),
 ) -> Matching:
-    """Pair the rows of both sides.
+    """Pair the rows of both sides, one a metric: a second metric of the same cell is a row of its own.
 
     Args:
-        baseline: its rows, as `Side.rows`.
+        baseline: its rows.
         new: those of the new results.
         ignore: columns of MATCHED or SIZES that may differ between rows of a pair.
         sides: what a message calls the two.
@@ -73,7 +73,7 @@ def match(
             raise UserError(f"--ignore {column}: {nearest(column, (*MATCHED, *SIZES))}")
     recipe = tuple(column for column in MATCHED if column not in ignore)
     full = recipe + tuple(column for column in SIZES if column not in ignore)
-    before, now = list(baseline), list(new)
+    before, now = list(_by_metric(baseline)), list(_by_metric(new))
     old = _measured(before, full, sides[0])
     measured = _measured(now, full, sides[1])
     pairs = [Pair(row, measured[key]) for key, row in old.items() if key in measured]
@@ -84,9 +84,33 @@ def match(
     return Matching(tuple(pairs), tuple(missing), tuple(added))
 
 
+def _by_metric(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, and behind each one of its second metric, if it has one."""
+    for row in rows:
+        yield row
+        if row.secondary_metric and row.status == "ok":
+            yield replace(
+                row,
+                metric=row.secondary_metric,
+                fp32=row.secondary_fp32,
+                quantized=row.secondary_quantized,
+                change=row.secondary_change,
+                change_low=row.secondary_change_low,
+                change_high=row.secondary_change_high,
+                p_value=None,
+                secondary_metric=None,
+            )
+
+
 def is_measured(row: Row) -> bool:
     """Whether a row has the two figures that are compared."""
     return row.status == "ok" and row.metric is not None and row.fp32 is not None and row.quantized is not None
+
+
+def change(row: Row) -> float:
+    """What quantization cost a measured row, quantized - fp32 in points: a results.csv of others may not say it."""
+    assert row.fp32 is not None and row.quantized is not None
+    return row.quantized - row.fp32
 
 
 def _key(row: Row, columns: Iterable[str]) -> Key:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from quantbench.errors import UserError
-from quantbench.gate.evidence import Evidence, evidence
+from quantbench.gate.drop import Evidence, evidence
 from quantbench.gate.pairs import Alone, Matching, Pair
-from quantbench.results.load_side import Side
+from quantbench.results.load import Results
 
 AMOUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(%?)")
 
@@ -123,7 +123,7 @@ class Report:
         return 3 if self.count(Outcome.UNDECIDED) and not self.rules.undecided_passes else 0
 
 
-def check(matching: Matching, baseline: Side, new: Side, rules: Rules) -> Report:
+def check(matching: Matching, baseline: Results, new: Results, rules: Rules) -> Report:
     """Judge all pairs of rows.
 
     Raises:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quantbench.report.metrics import is_same
-from quantbench.report.published import counterparts, published
+from quantbench.report.published import counterparts, is_metric, published
 from quantbench.results.record import Row
 
 
@@ -37,7 +36,7 @@ def check_baseline(row: Row, details: Mapping[str, Any]) -> Baseline:
     if row.fp32 is None:
         return Baseline("unchecked", "fp32 was not measured")
     metric = published("2").get((counterpart.network, "metric"))
-    if metric is not None and not is_same(row.metric, metric.value):
+    if metric is not None and not is_metric(row.metric, metric.value):
         return Baseline("unchecked", f"its metric is {row.metric}; the paper's is {metric.value}")
     if not counterpart.weights:
         return Baseline("unchecked", counterpart.why)

@@ -10,10 +10,10 @@ from pathlib import Path
 from quantbench.console import track
 from quantbench.report.figures import figures
 from quantbench.report.figures.figure import save
-from quantbench.report.formats.render import write
+from quantbench.report.formats import FORMATS, write
 from quantbench.report.page import write_page
 from quantbench.report.tables import tables
-from quantbench.report.tables.table import FORMATS, Table
+from quantbench.report.tables.table import Table
 from quantbench.results.files import write_text
 from quantbench.results.load import Results
 
@@ -38,7 +38,7 @@ def build(results: Results) -> Built:
     Raises:
         Unwritable: the folder cannot be written.
     """
-    folder, made = results.folder, tables(results)
+    folder, made = results.path, tables(results)
     table_files = [path for table in made for path in write(table, folder / "tables")]
     drawn = figures(results)
     figure_files: list[Path] = []

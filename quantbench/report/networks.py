@@ -1,4 +1,4 @@
-"""Which rows a table shows: one network on one task with one set of weights is one line, and one row fills one slot."""
+"""Which rows a table shows: one network on one task with one set of weights is a line, and one row fills a column."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class NetworkRows:
         return replace(self, rows=kept, left_out=left_out) if kept else None
 
     def matching(self, matches: Matches) -> list[Row]:
-        """The measured rows of one slot of a table, the one to show first.
+        """The measured rows of one column of a table, the one to show first.
 
         That is the row of the lowest seed, of most calibration samples there, and the newest of several such.
         """
@@ -70,7 +70,7 @@ class NetworkRows:
         return sorted(newest_first, key=lambda row: (row.seed or 0, -(row.calibration_samples or 0)))
 
     def status(self, matches: Matches) -> str:
-        """Why a slot has no figure: the status of its newest row; empty where no row asks for it."""
+        """Why a column has no figure: the status of its newest row; empty where no row asks for it."""
         rows = [row for row in self.rows if matches(row)]
         if not rows:
             return ""

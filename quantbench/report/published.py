@@ -83,6 +83,12 @@ def counterparts() -> Mapping[str, Counterpart]:
     return MappingProxyType(found)
 
 
+def is_metric(metric: str | None, published: str) -> bool:
+    """Whether a metric is the one that the paper writes in its own way: top1 and Top1, wacc and WAcc (=100-WER)."""
+    name = published.partition("(")[0]
+    return metric is not None and metric.replace("_", "").lower() == name.replace("-", "").replace(" ", "").lower()
+
+
 def _lines(name: str) -> list[dict[str, str]]:
     with (paper_folder() / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

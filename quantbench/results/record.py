@@ -82,11 +82,8 @@ class Row:
     @property
     def percentile(self) -> float | None:
         """The percentile that calibrated the activations; None where another calibrator did, or none."""
-        found = _PERCENTILE.search(self.calib_options or "")
-        return float(found[1]) if found else None
-
-
-_PERCENTILE = re.compile(r"(?:^| )percentile=(\d+(?:\.\d+)?)(?= |$)")
+        found = re.fullmatch(r"percentile=(\d+(?:\.\d+)?)", self.calib_options or "")
+        return float(found[1]) if found and self.calib == "percentile" else None
 
 
 def spelled(options: Mapping[str, Any]) -> str | None:

@@ -7,17 +7,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from quantbench.assets.content import content_sha256
 from quantbench.assets.huggingface import Absent, folder_of
 from quantbench.errors import UserError
-from quantbench.tasks.metrics.metric import Metric
+from quantbench.tasks.metrics.question_answering import EXACT_MATCH, F1
 from quantbench.tasks.sampling import draw, reading
 from quantbench.tasks.task import Sample, Task
 
@@ -61,36 +57,6 @@ def load(*, calibration_samples: int = 128, seed: int = 0, path: str | os.PathLi
         evaluation=[_sample(question) for question in dev],
         predict=list,
     )
-
-
-def f1(answers: Sequence[Any], targets: Sequence[Any]) -> NDArray[np.float64]:
-    """The F1 of the words of each answer with the best fitting of its targets, in points: float64 [n]."""
-    return _official(answers, targets, "f1")
-
-
-def exact_match(answers: Sequence[Any], targets: Sequence[Any]) -> NDArray[np.float64]:
-    """100 where an answer is one of its targets but for case, punctuation and articles, else 0: float64 [n]."""
-    return _official(answers, targets, "exact_match")
-
-
-F1 = Metric("f1", f1)
-EXACT_MATCH = Metric("exact_match", exact_match)
-
-
-def _official(answers: Sequence[Any], targets: Sequence[Any], metric: str) -> NDArray[np.float64]:
-    """The official metric of each question alone; that of a set is the mean. Raises UserError for other answers."""
-    if not all(isinstance(answer, str) for answer in answers):
-        raise UserError("squad asks for texts: give a network with model.head=question_answering")
-    return np.array([_scored(a, tuple(t))[metric] for a, t in zip(answers, targets, strict=True)])
-
-
-@lru_cache(maxsize=1 << 16)
-def _scored(answer: str, targets: tuple[str, ...]) -> Mapping[str, float]:
-    from torchmetrics.functional.text import squad
-
-    prediction = {"prediction_text": answer, "id": ""}
-    truth: dict[str, Any] = {"answers": {"answer_start": [0] * len(targets), "text": list(targets)}, "id": ""}
-    return {name: float(value) for name, value in squad([prediction], [truth]).items()}
 
 
 def _from_files(path: Path) -> tuple[list[Question], list[Question]]:

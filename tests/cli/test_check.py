@@ -14,6 +14,7 @@ import yaml
 from quantbench.cli import main as cli
 from quantbench.results import store
 from quantbench.results.record import COLUMNS, Record, Row
+from tests.cli.hostile import HOSTILE, HOSTILE_TEXTS, assert_harmless
 from tests.gate.gate_rows import answers, frame, measured
 from tests.shared import ROW, refused
 
@@ -22,7 +23,6 @@ GOOD = measured(*answers(2000, 140, 9, 7))
 HELD = replace(measured(*answers(2000, 140, 10, 7)), cell="bbbbbbbbbbbb")
 WORSE = replace(measured(*answers(2000, 140, 90, 7)), cell="bbbbbbbbbbbb")
 UNSURE = replace(measured(*answers(2000, 140, 28, 7)), cell="bbbbbbbbbbbb")
-HOSTILE = "=x::error::|<b>`%0A##[error]\x1b[31m\u202e\n::set-env name=a::b&]]>"
 
 
 @pytest.fixture
@@ -126,21 +126,32 @@ def test_undecided_rows_that_pass_are_warnings_and_skipped(folder, capsys):
     assert (suite.get("failures"), suite.get("skipped"), suite[0][0].tag) == ("0", "1", "skipped")
 
 
-def test_names_from_a_csv_command_nothing(folder, capsys):
-    write("baseline.csv", replace(GOOD, model=HOSTILE), replace(GOOD, model=HOSTILE + "gone", cell=HOSTILE))
-    write("results.csv", replace(WORSE, model=HOSTILE))
-    check("--github", "--markdown", "gate.md", "--junit", "gate.xml", "--json", "gate.json")
-    out = capsys.readouterr().out
-    ours = [line for line in out.splitlines() if line.lstrip().startswith("::")]
-    assert all(line.startswith(("::error title=", "::notice title=")) and line.count("::") == 2 for line in ours)
-    for text in (out, Path("gate.md").read_text(), Path("gate.json").read_text()):
-        assert "##[" not in text and "\x1b" not in text and "\u202e" not in text
-    summary = Path("gate.md").read_text()
-    assert "<b>" not in summary.replace("\\<b>", "") and "\n::" not in summary
+@pytest.mark.parametrize("narrow", [False, True])
+def test_names_command_nothing_in_check_and_compare(folder, capsys, monkeypatch, narrow):
+    if narrow:
+        monkeypatch.setattr("quantbench.console.width", lambda: 40)
+    hostile = replace(ROW, **HOSTILE_TEXTS)
+    gone = replace(hostile, model="gone" + HOSTILE, cell=HOSTILE)
+    fail = replace(hostile, model="bad" + HOSTILE, status="failed", error=HOSTILE, metric=None)
+    write("a.csv", hostile, gone)
+    write("b.csv", replace(hostile, quantized=40.0, change_low=-51.0, change_high=-49.0), fail)
+    arguments = ["b.csv", "--baseline", "a.csv", "--markdown", "a.md", "--junit", "a.xml", "--json", "a.json"]
+    assert cli.main(["check", *arguments]) in (1, 2)
+    captured = capsys.readouterr()
+    texts = [captured.out, captured.err, *(Path(name).read_text() for name in ("a.md", "a.xml", "a.json"))]
+    assert cli.main(["compare", "a.csv", "b.csv", "--markdown", "c.md", "--figure", "c"]) == 0
+    captured = capsys.readouterr()
+    for text in (*texts, captured.out, captured.err, Path("c.md").read_text()):
+        assert_harmless(text)
+    ElementTree.parse("a.xml")
+    summary = Path("a.md").read_text()
+    assert "<script>" not in summary.replace("\\<script>", "")
     line = next(line for line in summary.splitlines() if line.startswith("| dropped"))
     assert line.replace("\\|", "").count("|") == summary.splitlines()[2].count("|")
-    assert len(ElementTree.parse("gate.xml").getroot()[0]) == 2
-    assert len(json.loads(Path("gate.json").read_text())["rows"]) == 1
+    assert cli.main(["check", *arguments[:3], "--github"]) in (1, 2)
+    for line in capsys.readouterr().out.splitlines():
+        if "::" in line:
+            assert line.startswith(("::error title=", "::warning title=", "::notice title=")) and line.count("::") == 2
 
 
 def test_forty_columns_cut_nothing(folder, capsys, monkeypatch):
@@ -156,25 +167,35 @@ def test_forty_columns_cut_nothing(folder, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "check what?"),
         (["results.csv"], "check what?"),
         (["results.csv", "--baseline", "nowhere"], "nowhere: there is no such file"),
-        (["results.csv", "--baseline", "empty"], "neither records nor a results.csv"),
+        (["results.csv", "--baseline", "empty"], "empty: no record and no results.csv"),
         (["results.csv", "--baseline", "baseline.csv", "--max-drop", "lots"], "--max-drop=lots: must be points"),
         (["results.csv", "--baseline", "baseline.csv", "--confidence", "0.95"], "--confidence=0.95: must be percent"),
         (["results.csv", "--baseline", "baseline.csv", "--ignore", "modle"], "--ignore modle: did you mean model?"),
         (["results.csv", "--baseline", "baseline.csv", "--max-dorp", "1"], "--max-dorp"),
-        (["results.csv", "--baseline", "baseline.csv", "--junit", "results.csv/x"], "cannot be written"),
     ],
 )
 def test_check_refuses_in_one_line(folder, capsys, arguments, said):
     write("results.csv", HELD)
     Path("empty").mkdir()
-    if "--junit" in arguments:
-        assert cli.main(["check", *arguments]) == 2
-        assert said in capsys.readouterr().err
-        return
     assert said in refused(capsys, "check", *arguments)
+
+
+def test_a_file_that_cannot_be_written_is_said_below_the_verdict(folder, capsys):
+    write("results.csv", HELD)
+    assert check("--junit", "results.csv/x") == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_two_csv_files_need_no_torch(folder):
+    write("results.csv", HELD)
+    code = (
+        "import sys; from quantbench.cli.main import main;"
+        "assert main(['check', 'results.csv', '--baseline', 'baseline.csv']) == 0;"
+        "assert not {'torch', 'hydra', 'matplotlib', 'scipy.stats'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_compare_shows_both_and_what_is_in_one_only(folder, capsys):

@@ -18,6 +18,7 @@ from quantbench.report import build as build_module
 from quantbench.report.figures.figure import Figure, blank
 from quantbench.results import store
 from quantbench.results.record import Record, Row
+from tests.cli.hostile import HOSTILE, HOSTILE_TEXTS, assert_harmless
 from tests.shared import ROW, refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,14 +85,33 @@ def test_report_names_every_problem_and_still_writes(folder, capsys):
     cells = folder / "cells"
     (cells / "cccccccccccc.json").write_text(json.dumps({"schema": 1, "row": asdict(ROW)})[:200])
     (cells / "dddddddddddd.json").write_text(json.dumps({"schema": 999, "row": {}}))
-    (cells / "notes.txt").write_text("mine")
     assert cli.main(["report", "results_dir=."]) == 0
     errors = capsys.readouterr().err.splitlines()
     page = (folder / "index.html").read_text()
-    assert len(errors) == 4
-    for name in ("cccccccccccc.json", "dddddddddddd.json", "notes.txt", "no data"):
+    assert len(errors) == 3
+    for name in ("cccccccccccc.json", "dddddddddddd.json", "no data"):
         assert sum(name in line for line in errors) == 1
         assert name in page
+
+
+def test_names_command_nothing_in_a_report(folder, capsys):
+    store.write_record(
+        Path("out"),
+        Record(replace(ROW, **HOSTILE_TEXTS), {"command": HOSTILE, "versions": {HOSTILE: HOSTILE}}),
+    )
+    failed = replace(ROW, cell="bbbbbbbbbbbb", model=HOSTILE, status="failed", error=HOSTILE)
+    store.write_record(Path("out"), Record(failed, {"traceback": HOSTILE}))
+    (Path("out") / "cells" / "\x1b[31m.json").write_text("{")
+    assert cli.main(["report", "results_dir=out"]) == 0
+    captured = capsys.readouterr()
+    assert_harmless(captured.out)
+    assert_harmless(captured.err)
+    page = Path("out/index.html").read_text()
+    assert "<script>alert" not in page and "\x1b" not in page
+    for path in Path("out/tables").iterdir():
+        text = path.read_text()
+        assert "\x1b" not in text
+        assert path.suffix in (".csv", ".tex") or "<script>" not in text.replace("\\<script>", "")
 
 
 def test_report_of_failures_only(folder, capsys):
@@ -107,13 +127,11 @@ def test_report_of_failures_only(folder, capsys):
         (["results_di=x"], "no key results_di: did you mean results_dir?"),
         (["x"], "cannot read x: write results_dir=FOLDER"),
         (["results_dir="], "must be the name of a folder"),
-        (["results_dir=nowhere"], "results_dir=nowhere: no such folder"),
-        (["results_dir=empty"], "results_dir=empty: no record"),
-        (["results_dir=damaged"], "no record"),
+        (["results_dir=nowhere"], "nowhere: there is no such file"),
+        (["results_dir=damaged"], "eeeeeeeeeeee.json"),
     ],
 )
 def test_report_refuses_in_one_line(arguments, expected, folder, capsys):
-    (folder / "empty").mkdir()
     (folder / "damaged" / "cells").mkdir(parents=True)
     (folder / "damaged" / "cells" / "eeeeeeeeeeee.json").write_text("{")
     assert expected in refused(capsys, "report", *arguments)

@@ -88,3 +88,12 @@ def test_doubles_are_refused_by_name():
 def test_an_unknown_column_to_ignore():
     with pytest.raises(UserError, match="--ignore sed: did you mean seed"):
         match([ROW], [ROW], ["sed"])
+
+
+def test_a_second_metric_is_a_row_of_its_own():
+    second = {"secondary_fp32": 80.0, "secondary_quantized": 79.0, "secondary_change": -1.0}
+    both = replace(ROW, metric="f1", p_value=0.1, secondary_metric="exact_match", **second)
+    first, other_metric = match([both], [both]).pairs
+    assert first == Pair(both, both)
+    row = other_metric.new
+    assert (row.metric, row.fp32, row.quantized, row.p_value, row.cell) == ("exact_match", 80.0, 79.0, None, ROW.cell)

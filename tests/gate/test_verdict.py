@@ -3,8 +3,7 @@ from dataclasses import replace
 import pytest
 
 from quantbench.errors import UserError
-from quantbench.gate.drop import Answers, Mean
-from quantbench.gate.evidence import Evidence, by_intervals
+from quantbench.gate.drop import Answers, Evidence, Mean, by_intervals
 from quantbench.gate.pairs import Alone, Pair
 from quantbench.gate.verdict import Amount, Outcome, Report, amount, judge
 from tests.gate.gate_rows import RULES, answers, found, measured

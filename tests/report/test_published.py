@@ -1,4 +1,6 @@
-from quantbench.report.published import Counterpart, counterparts, paper_folder, published
+import pytest
+
+from quantbench.report.published import Counterpart, counterparts, is_metric, paper_folder, published
 from quantbench.report.tables.table import CONFIDENCES
 
 
@@ -39,3 +41,17 @@ def test_an_installed_package_has_the_figures_inside(tmp_path, monkeypatch):
     assert paper_folder() == tmp_path / "quantbench" / "paper"
     (tmp_path / "quantbench" / "paper").rmdir()
     assert paper_folder() == tmp_path / "results" / "paper"
+
+
+@pytest.mark.parametrize(
+    "ours, published, same",
+    [
+        ("top1", "Top1", True),
+        ("exact_match", "Exact match", True),
+        ("wacc", "WAcc (=100-WER; WER 3.91)", True),
+        ("cacc", "WAcc (=100-WER; WER 3.91)", False),
+        (None, "Top1", False),
+    ],
+)
+def test_the_papers_way_to_write_a_metric(ours, published, same):
+    assert is_metric(ours, published) is same

@@ -6,15 +6,17 @@ import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
 
 from quantbench.results import stats
 from quantbench.results.stats import (
     Change,
     bootstrap,
-    bootstrap_change,
     mcnemar,
     paired_change,
     smallest_detectable_drop,
+    tango_bounds,
+    tango_score,
     wilson,
 )
 
@@ -27,6 +29,11 @@ SCORES = st.lists(st.tuples(POINTS, POINTS), min_size=2, max_size=40).map(lambda
 
 def scores(right):
     return np.array([100.0 if answer else 0.0 for answer in right])
+
+
+def bootstrap_change(before, after, **options):
+    """Of the mean of score changes."""
+    return bootstrap(lambda drawn: float((after - before)[drawn].mean()), len(before), **options)
 
 
 def test_agresti_min_interval_by_hand():
@@ -81,7 +88,7 @@ def test_coverage_of_the_interval():
     assert 0.93 < covered / 2000 < 0.98
 
 
-@pytest.mark.parametrize("statistic", [paired_change, bootstrap_change, mcnemar, smallest_detectable_drop])
+@pytest.mark.parametrize("statistic", [paired_change, mcnemar, smallest_detectable_drop])
 @pytest.mark.parametrize("before, after", [([], []), ([1.0], [1.0, 2.0])])
 def test_unpaired_scores_are_refused(statistic, before, after):
     with pytest.raises(ValueError, match="paired scores"):
@@ -135,7 +142,6 @@ def test_bootstrap_of_an_error_rate_over_the_corpus():
     # Drawn: twice the long one (+25), one of each (+10), twice the short one (-50), with shares 1/4, 1/2, 1/4.
     assert bootstrap(error_rate, 2) == Change(10, -50, 25)
     assert bootstrap(error_rate, 2, confidence=0.4) == Change(10, 10, 10)
-    assert bootstrap_change(100 * before / words, 100 * after / words).value == -12.5
 
 
 def test_bootstrap_covers_the_change_of_an_error_rate():
@@ -154,12 +160,6 @@ def test_bootstrap_depends_on_the_seed_and_nothing_else():
     before, after = np.random.default_rng(0).normal(size=(2, 50))
     assert bootstrap_change(before, after) == bootstrap_change(before, after)
     assert bootstrap_change(before, after).low != bootstrap_change(before, after, seed=1).low
-
-
-def test_bootstrap_of_four_times_the_samples_is_half_as_wide():
-    before, after = np.random.default_rng(0).normal(size=(2, 50))
-    few, many = bootstrap_change(before, after), bootstrap_change(np.tile(before, 4), np.tile(after, 4))
-    assert (many.high - many.low) / (few.high - few.low) == pytest.approx(0.5, abs=0.05)
 
 
 def test_bootstrap_where_nothing_varies():
@@ -347,3 +347,47 @@ def test_wilson_stays_within_0_and_100():
     assert none == pytest.approx((0.0, 27.7533), abs=1e-4)
     assert all_right == pytest.approx((72.2467, 100.0), abs=1e-4)
     assert wilson(-3.0, 10) == none and wilson(100.1, 10) == all_right
+
+
+def by_likelihood(lost, won, samples, drop):
+    """The statistic from its definition: the variance at the likeliest share of won answers under the hypothesis."""
+
+    def unlikely(share):
+        same = 1 - 2 * share - drop
+        return -(lost * math.log(share + drop) + won * math.log(share) + (samples - lost - won) * math.log(same))
+
+    low, high = max(0.0, -drop) + 1e-9, (1 - drop) / 2 - 1e-9
+    share = minimize_scalar(unlikely, bounds=(low, high), method="bounded", options={"xatol": 1e-12}).x
+    return (lost - won - samples * drop) / math.sqrt(samples * (2 * share + drop - drop**2))
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "samples", "drop"),
+    [(12, 9, 2000, 0.0093), (12, 2, 44, 0.1), (3, 7, 100, -0.05), (40, 5, 500, 0.0), (1, 1, 20, 0.3)],
+)
+def test_the_statistic_is_that_of_the_likelihood(lost, won, samples, drop):
+    assert tango_score(lost, won, samples, drop) == pytest.approx(by_likelihood(lost, won, samples, drop), abs=1e-4)
+
+
+def test_no_hypothesis_of_a_drop_is_mcnemars_statistic():
+    assert tango_score(16, 4, 100, 0.0) == pytest.approx((16 - 4) / math.sqrt(16 + 4))
+
+
+def test_where_no_answer_changed_the_drop_alone_has_a_variance():
+    assert tango_score(0, 0, 200, 0.01) == pytest.approx(-math.sqrt(200 * 0.01 / 0.99))
+    assert tango_score(0, 0, 200, 0.0) == 0.0
+    assert tango_score(5, 0, 5, 1.0) == 0.0
+    assert tango_score(0, 0, 5, 1.0) == -math.inf
+
+
+def test_bounds_are_where_the_statistic_is_the_quantile_and_mirror_each_other():
+    low, high = tango_bounds(16, 4, 100, 1.96)
+    assert tango_score(16, 4, 100, low) == pytest.approx(1.96)
+    assert tango_score(16, 4, 100, high) == pytest.approx(-1.96)
+    assert tango_bounds(4, 16, 100, 1.96) == pytest.approx((-high, -low))
+
+
+def test_the_bound_of_no_changed_answer():
+    low, high = tango_bounds(0, 0, 200, 1.645)
+    assert high == pytest.approx(1.645**2 / (200 + 1.645**2))  # n d / (1 - d) = z^2
+    assert low == pytest.approx(-high)

@@ -10,11 +10,11 @@ from quantbench.networks.network import Network
 from quantbench.results.stats import bootstrap, detectable_by_interval, paired_change
 from quantbench.run.inputs import Inputs
 from quantbench.run.scores import scores
-from quantbench.tasks.lee_news import PEARSON, SPEARMAN, pearson
 from quantbench.tasks.metrics.classification import ACCURACY, predicted_class
+from quantbench.tasks.metrics.correlation import PEARSON, SPEARMAN, pearson
 from quantbench.tasks.metrics.metric import Metric
+from quantbench.tasks.metrics.question_answering import EXACT_MATCH, F1
 from quantbench.tasks.sampling import reading
-from quantbench.tasks.squad import EXACT_MATCH, F1
 from quantbench.tasks.synthetic import largest_output
 from quantbench.tasks.task import Sample, Task
 from tests.shared import compare

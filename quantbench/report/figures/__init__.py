@@ -10,7 +10,7 @@ from quantbench.report.figures.percentile import percentile_figure
 from quantbench.report.figures.sqnr import sqnr_figure
 from quantbench.report.networks import NetworkRows, networks
 from quantbench.report.tables.structure import evaluated
-from quantbench.results.load import Results, load_histograms
+from quantbench.results.load import Results
 
 
 def figures(results: Results) -> list[Figure]:
@@ -28,7 +28,7 @@ def _histogram(results: Results, network: NetworkRows) -> Figure | None:
     """The histogram of the network's site where calibrations differ most, from a row of table 5 if one has it."""
     others = network.matching(lambda row: row.activation_bits is not None)
     for row in (*table5_rows(network).values(), *others):
-        if histograms := load_histograms(results, row.cell):
+        if histograms := results.histograms(row.cell):
             site = choose_site(histograms)
             ranges = calibrated_ranges(histograms[site])
             return histogram_figure(histograms[site], ranges, site, network.label)

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure as Drawing
 from quantbench.report.figures.figure import BLUE, GREY, VERMILION, Figure, blank, styled
 from quantbench.report.figures.panels import lines_of, panels, scale_changes
 from quantbench.report.networks import NetworkRows
-from quantbench.report.tables import columns as slots
-from quantbench.report.tables import entries as items
+from quantbench.report.tables import entries
+from quantbench.report.tables.columns import table5_columns
 from quantbench.results.record import Row
 
 SEARCHES = 2  # where they stand in the order of calibrations
@@ -20,9 +20,9 @@ SEARCHES = 2  # where they stand in the order of calibrations
 
 def table5_rows(network: NetworkRows) -> dict[str, Row]:
     """The rows that table 5 shows of a network, by the title of their column: max, entropy, 99.99, ..."""
-    columns = slots.table5(network.rows)
-    part = network.within([slot.matches for slot in columns])
-    found = {slot.title: part.matching(slot.matches) for slot in columns} if part else {}
+    columns = table5_columns(network.rows)
+    part = network.within([column.matches for column in columns])
+    found = {column.title: part.matching(column.matches) for column in columns} if part else {}
     return {title: rows[0] for title, rows in found.items() if rows}
 
 
@@ -60,7 +60,7 @@ def _interval(row: Row) -> tuple[float, float]:
 
 
 def _lost(row: Row) -> bool:
-    return items.quantized(row).large_drop
+    return entries.quantized(row).large_drop
 
 
 def _draw_panels(networks: Mapping[str, Mapping[str, Row]]) -> Drawing:
@@ -77,7 +77,7 @@ def _draw_panels(networks: Mapping[str, Mapping[str, Row]]) -> Drawing:
 
 def _draw_changes(axes: Axes, rows: Mapping[str, Row], names: Sequence[str]) -> None:
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
-    axes.axhline(100 * items.LARGE_DROP, color=VERMILION, linestyle="--", linewidth=1.0, zorder=0, label="large drop")
+    axes.axhline(100 * entries.LARGE_DROP, color=VERMILION, linestyle="--", linewidth=1.0, zorder=0, label="large drop")
     # From max to the lowest percentile the range shrinks, which a line may join; the others are searches.
     nested = [(place, rows[name]) for place, name in enumerate(names) if name in rows and _order(name)[0] < SEARCHES]
     places, values = [place for place, _ in nested], [_percent(row, row.change) for _, row in nested]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
+from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 
-from quantbench.quant.calibrators import CALIBRATORS, Calibrator
-from quantbench.quant.histogram import Histogram
 from quantbench.report.figures.figure import BLACK, BLUE, GREEN, VERMILION, Figure, blank, stem, styled
+from quantbench.report.tables.columns import PERCENTILES
+
+if TYPE_CHECKING:
+    from quantbench.quant.histogram import Histogram
 
 DRAWN_BINS = 256
 NARROWEST = 0.008  # of the axes' width: what a bar needs to be seen beside a line on it
@@ -18,16 +20,13 @@ SLOT = 0.118  # of the axes' width: room for one label such as 99.9999 over 0.00
 LOOKS = {"max": (BLACK, "-"), "entropy": (VERMILION, "--"), "mse": (GREEN, "-.")}
 PERCENTILE_LOOK = (BLUE, (0, (1, 1)))
 
-_percentile = CALIBRATORS["percentile"]
-SHOWN: dict[str, Calibrator] = {
-    **{name: CALIBRATORS[name] for name in ("max", "entropy", "mse")},
-    **{f"{share:g}": partial(_percentile, percentile=share) for share in (99.9, 99.99, 99.999, 99.9999)},
-}
-
 
 def calibrated_ranges(histogram: Histogram, bits: int = 8) -> dict[str, float]:
     """The range of each calibration of the paper's table 5, and of mse; percentiles go by their number (`99.99`)."""
-    return {name: calibrator(histogram, bits) for name, calibrator in SHOWN.items()}
+    from quantbench.quant.calibrators import CALIBRATORS, percentile_range
+
+    found = {name: CALIBRATORS[name](histogram, bits) for name in LOOKS}
+    return found | {f"{share:g}": percentile_range(histogram, bits, share) for share in PERCENTILES}
 
 
 def choose_site(histograms: Mapping[str, Histogram]) -> str:
@@ -40,7 +39,9 @@ def choose_site(histograms: Mapping[str, Histogram]) -> str:
 
 
 def _reach(histogram: Histogram) -> float:
-    below = _percentile(histogram, 8, percentile=99.99)
+    from quantbench.quant.calibrators import percentile_range
+
+    below = percentile_range(histogram, 8, 99.99)
     if below > 0:
         return histogram.largest / below
     return math.inf if histogram.largest > 0 else 0.0

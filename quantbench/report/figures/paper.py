@@ -1,14 +1,18 @@
-"""The paper's figures 1, 4 and 7, computed with the functions that quantize networks here."""
+"""The paper's figures 1, 4 and 7, by the formulas of sections 3.1 and 5.2.
+
+They are those of quant/mapping.py in NumPy, so that a report need not wait for torch; a test holds one against the
+other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
-import torch
+import numpy as np
 from matplotlib.axes import Axes
-from torch import Tensor
+from numpy.typing import NDArray
+from scipy.special import erf, expit
 
-from quantbench.quant.mapping import Mapping, affine_mapping, fake_quantize, fake_quantize_ste, quantize, scale_mapping
 from quantbench.report.figures.figure import BLACK, BLUE, GREY, LIGHT_GREY, MINUS, VERMILION, Figure, blank, styled
 
 A, B = "\N{GREEK SMALL LETTER ALPHA}", "\N{GREEK SMALL LETTER BETA}"
@@ -20,11 +24,66 @@ INTEGER_UNIT = 2 / 127
 WIDE, CLIPPED = 50.0, 10.0
 
 
+Reals = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """x_q = clip(round(scale * x) + zero, low, high)."""
+
+    scale: np.float32
+    zero: int
+    low: int
+    high: int
+
+    def quantized(self, x: Reals) -> Reals:
+        """The integers of x; ties go to even."""
+        integers: Reals = np.clip(np.rint(x * self.scale) + np.float32(self.zero), self.low, self.high)
+        return integers
+
+    def fake_quantized(self, x: Reals) -> Reals:
+        """What the integers of x mean."""
+        return (self.quantized(x) - np.float32(self.zero)) / self.scale
+
+    def derivative(self, x: Reals) -> Reals:
+        """That of the straight-through estimator: 1 inside the range, 0 outside."""
+        inside: Reals = (np.abs(x * self.scale) - 1e-3 <= self.high).astype(np.float32)
+        return inside
+
+
+def scale_mapping(alpha: float, bits: int) -> Mapping:
+    """Of [-alpha, alpha], symmetric."""
+    high = 2 ** (bits - 1) - 1
+    return Mapping(np.float32(high) / np.float32(alpha), 0, -high, high)
+
+
+def affine_mapping(beta: float, alpha: float, bits: int) -> Mapping:
+    """Of [beta, alpha], which holds 0."""
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    scale = np.float32(high - low) / (np.float32(alpha) - np.float32(beta))
+    return Mapping(scale, int(-np.rint(np.float32(beta) * scale)) + low, low, high)
+
+
+def gelu(x: Reals) -> Reals:
+    """X times the normal distribution's share below x."""
+    outputs: Reals = x * np.float32(0.5) * (1 + erf(x / np.sqrt(np.float32(2))))
+    return outputs
+
+
+def swish(x: Reals) -> Reals:
+    """X times the logistic function of x."""
+    outputs: Reals = x * expit(x)
+    return outputs
+
+
+FUNCTIONS = {"GELU": gelu, "swish": swish}
+
+
 def figure1_mapping() -> Figure:
     """Affine and scale mapping of a real interval to int8 (figure 1)."""
-    affine = affine_mapping(torch.tensor(BETA), torch.tensor(ALPHA), 8)
-    scale = scale_mapping(torch.tensor(ALPHA), 8)
-    zero = f"{float(affine.zero_point):.0f}"
+    affine = affine_mapping(BETA, ALPHA, 8)
+    scale = scale_mapping(ALPHA, 8)
+    zero = str(affine.zero)
     with styled():
         drawing = blank(4.6)
         upper, lower = drawing.subplots(2, 1)
@@ -53,7 +112,7 @@ def _draw_mapping(axes: Axes, mapping: Mapping, marked: dict[str, float]) -> Non
         _draw_line(axes, x, mapping, "clipped" if outside else "inside", linewidth=1.0, **look)
     for text, x in marked.items():
         q = _draw_line(axes, x, mapping, text, color=BLUE, linewidth=2.0)
-        name = "z = " if x == 0 and not mapping.symmetric else ""
+        name = "z = " if x == 0 and mapping.zero else ""
         axes.text(x, 1.12, _signed(text), ha="center", va="bottom")
         axes.text(q * INTEGER_UNIT, -0.12, f"{name}{_signed(f'{q:.0f}')}", ha="center", va="top")
     axes.plot([-3.2, 3.2], [1, 1], color=BLACK)
@@ -65,7 +124,7 @@ def _draw_mapping(axes: Axes, mapping: Mapping, marked: dict[str, float]) -> Non
 
 
 def _draw_line(axes: Axes, x: float, mapping: Mapping, label: str, **look: str | float) -> float:
-    q = float(quantize(torch.tensor(x), mapping))
+    q = float(mapping.quantized(np.array(x, np.float32)))
     axes.plot([x, q * INTEGER_UNIT], [1, 0], label=label, marker="|", markersize=7, **look)  # type: ignore[arg-type]
     return q
 
@@ -73,19 +132,17 @@ def _draw_line(axes: Axes, x: float, mapping: Mapping, label: str, **look: str |
 def figure4_fake_quantization() -> Figure:
     """3-bit fake quantization and the derivative of its straight-through estimator (figure 4)."""
     alpha = 1.0
-    mapping = scale_mapping(torch.tensor(alpha), 3)
-    x = torch.linspace(-1.6, 1.6, 3201, requires_grad=True)
-    (derivative,) = torch.autograd.grad(fake_quantize_ste(x, mapping).sum(), x)
-    reals = x.detach()
+    mapping = scale_mapping(alpha, 3)
+    reals = np.linspace(-1.6, 1.6, 3201, dtype=np.float32)
     with styled():
         drawing = blank(3.3)
         left, right = drawing.subplots(1, 2)
         ends = [_signed(f"-{A}"), "0", A]
         left.plot(reals, reals, color=GREY, linestyle="--", linewidth=1.0, label="x")
-        left.plot(reals, fake_quantize(reals, mapping), color=BLUE, linewidth=2.0, label="fake-quantized x")
+        left.plot(reals, mapping.fake_quantized(reals), color=BLUE, linewidth=2.0, label="fake-quantized x")
         left.set(ylim=(-1.6, 1.6), xlabel="x", title="Fake quantization to 3 bits")
         left.legend(loc="upper left", fontsize=9)
-        right.plot(reals, derivative, color=VERMILION, linewidth=2.0, label="derivative")
+        right.plot(reals, mapping.derivative(reals), color=VERMILION, linewidth=2.0, label="derivative")
         right.set(ylim=(-0.1, 1.3), yticks=[0, 1], xlabel="x", title="Derivative of the straight-through estimator")
         left.set_yticks([-alpha, 0, alpha], ends)
         for axes in (left, right):
@@ -98,7 +155,7 @@ def figure4_fake_quantization() -> Figure:
         "Fake quantization and its derivative (figure 4)",
         f"Left: 3 bits leave {steps} values from -{A} to {A}; beyond the range the output stays at its end. Right: the "
         "derivative that training uses instead of the staircase's own, which is 0 almost everywhere: 1 inside the "
-        "range, 0 outside, computed by backpropagation.",
+        "range, 0 outside.",
         f"Left, a staircase of {steps} steps that follows the line y = x from -{A} to {A} and is flat outside. "
         f"Right, a function that is 1 from -{A} to {A} and 0 outside.",
         drawing,
@@ -107,15 +164,11 @@ def figure4_fake_quantization() -> Figure:
 
 def figure7_gelu_swish() -> Figure:
     """GELU and swish with their int8 outputs under a wide and a clipped range (figure 7)."""
-    x = torch.linspace(-6, 6, 2401)
-    functions: dict[str, Callable[[Tensor], Tensor]] = {
-        "GELU": torch.nn.functional.gelu,
-        "swish": torch.nn.functional.silu,
-    }
+    x = np.linspace(-6, 6, 2401, dtype=np.float32)
     with styled():
         drawing = blank(5.2)
         grid = drawing.subplots(2, 2)
-        for column, (name, function) in enumerate(functions.items()):
+        for column, (name, function) in enumerate(FUNCTIONS.items()):
             whole, lobe = grid[0, column], grid[1, column]
             for axes in (whole, lobe):
                 _draw_outputs(axes, x, function(x))
@@ -125,7 +178,7 @@ def figure7_gelu_swish() -> Figure:
             )
         drawing.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     lost, kept = (
-        {name: _levels(function(x), alpha) for name, function in functions.items()} for alpha in (WIDE, CLIPPED)
+        {name: _levels(function(x), alpha) for name, function in FUNCTIONS.items()} for alpha in (WIDE, CLIPPED)
     )
     return Figure(
         "figure7_gelu_swish",
@@ -140,18 +193,18 @@ def figure7_gelu_swish() -> Figure:
     )
 
 
-def _draw_outputs(axes: Axes, x: Tensor, outputs: Tensor) -> None:
+def _draw_outputs(axes: Axes, x: Reals, outputs: Reals) -> None:
     axes.axhline(0, color=LIGHT_GREY, linewidth=1.0, zorder=0)
     axes.plot(x, outputs, color=BLACK, linewidth=1.2, label="fp32")
     for alpha, color, dashes in ((CLIPPED, BLUE, "-"), (WIDE, VERMILION, (0, (4, 1.5)))):
-        mapping = scale_mapping(torch.tensor(alpha), 8)
+        mapping = scale_mapping(alpha, 8)
         label = f"int8, range {alpha:g} (step {1 / float(mapping.scale):.3f})"
-        axes.plot(x, fake_quantize(outputs, mapping), color=color, linestyle=dashes, linewidth=1.8, label=label)
+        axes.plot(x, mapping.fake_quantized(outputs), color=color, linestyle=dashes, linewidth=1.8, label=label)
 
 
-def _levels(outputs: Tensor, alpha: float) -> int:
+def _levels(outputs: Reals, alpha: float) -> int:
     """How many negative integers the outputs take in int8."""
-    integers = quantize(outputs, scale_mapping(torch.tensor(alpha), 8))
+    integers = scale_mapping(alpha, 8).quantized(outputs)
     return len(set(integers[integers < 0].tolist()))
 
 

@@ -15,12 +15,12 @@ from quantbench.report.figures.figure import BLUE, GREY, LIGHT_GREY, VERMILION, 
 from quantbench.report.figures.panels import lines_of, panels, scale_changes
 from quantbench.report.networks import NetworkRows
 from quantbench.report.published import Published, published
-from quantbench.report.tables import columns as slots
+from quantbench.report.tables.columns import PERCENTILES, table5_columns
 from quantbench.report.tables.table import CONFIDENCES
 from quantbench.results.record import Row
 
 # From the most clipping to none; entropy is a search, so that nothing joins it to the others.
-NESTED = (*(f"{percentile:.10g}" for percentile in sorted(slots.PERCENTILES)), "max")
+NESTED = (*(f"{percentile:.10g}" for percentile in sorted(PERCENTILES)), "max")
 PLACES = {name: float(place) for place, name in enumerate(NESTED)} | {"entropy": len(NESTED) + 0.4}
 SHOWN = {"max": "max (100 %)", "entropy": "entropy"}
 DARK_GREY, DASHES = "#595959", (0, (4, 3))
@@ -82,7 +82,7 @@ def _panel(network: NetworkRows) -> _Panel | None:
 
 def _published(counterpart: str) -> dict[str, Published]:
     """The paper's figures of its table 5, by our name of the calibration."""
-    found = {slot.title: published("5").get((counterpart, slot.published)) for slot in slots.table5(())}
+    found = {column.title: published("5").get((counterpart, column.published)) for column in table5_columns(())}
     return {name: figure for name, figure in found.items() if figure is not None and name in PLACES}
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Drawing
 from quantbench.report.figures.accuracy import table5_rows
 from quantbench.report.figures.figure import BLACK, BLUE, GREEN, VERMILION, Figure, blank, stem, styled
 from quantbench.report.networks import NetworkRows
-from quantbench.report.tables import columns as slots
+from quantbench.report.tables.columns import table4_columns
 from quantbench.results.record import Row
 
 Ratios = Mapping[str, float | None]  # dB by site, in forward order; None where there is no finite ratio
@@ -56,7 +56,7 @@ def _lines(network: NetworkRows) -> dict[str, Ratios]:
     """What each line shows: activations by calibration, and the weights, which calibration does not change."""
     by_calibration = table5_rows(network)
     recorded = {name: _ratios(network, by_calibration[name]) for name in LOOKS if name in by_calibration}
-    weights_only = [_ratios(network, row) for slot in slots.table4() for row in network.matching(slot.matches)]
+    weights_only = [_ratios(network, row) for column in table4_columns() for row in network.matching(column.matches)]
     lines = {name: _part(ratios, weights=False) for name, ratios in recorded.items()}
     of_weights = (_part(ratios, weights=True) for ratios in (*recorded.values(), *weights_only))
     lines["weights"] = next(filter(None, of_weights), {})

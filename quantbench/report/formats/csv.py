@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from quantbench.console import clean, guarded
+from quantbench.console import clean
 from quantbench.report.tables.table import MISSING, Table, numeric_columns
 
 
@@ -30,23 +30,21 @@ def plain(value: float | None) -> str:
     return "" if value is None else f"{value:.12g}"
 
 
-def _guarded(text: str) -> str:
-    """A text that no spreadsheet takes for a formula; empty where there is none."""
-    return "" if text == MISSING else guarded(clean(text))
+def _text(text: str) -> str:
+    """A text on one line; empty where there is none."""
+    return "" if text == MISSING else clean(text)
 
 
 def _long(table: Table) -> list[list[str]]:
     marks = ["value", "half_width", "relative_change", "best", "large_drop", "flagged", "confidence", "status", "note"]
-    lines = [[*map(_guarded, table.columns[: table.keys]), "column", *marks]]
+    lines = [[*map(_text, table.columns[: table.keys]), "column", *marks]]
     for row in table.rows:
         for column, item in zip(table.columns[table.keys :], row[table.keys :], strict=True):
-            status = "ok" if item.value is not None else _guarded(item.text) or "missing"
+            status = "ok" if item.value is not None else _text(item.text) or "missing"
             numbers = [plain(value) for value in (item.value, item.half_width, item.relative_change)]
             flags = [str(flag) for flag in (item.best, item.large_drop, item.flagged)]
-            names = [_guarded(key.text) for key in row[: table.keys]]
-            lines.append(
-                [*names, _guarded(column), *numbers, *flags, _guarded(item.confidence), status, _guarded(item.note)]
-            )
+            names = [_text(key.text) for key in row[: table.keys]]
+            lines.append([*names, _text(column), *numbers, *flags, _text(item.confidence), status, _text(item.note)])
     return lines
 
 
@@ -54,14 +52,14 @@ def _wide(table: Table) -> list[list[str]]:
     lines: list[list[str]] = [[] for _ in range(len(table.rows) + 1)]
     for place, (column, numeric) in enumerate(zip(table.columns, numeric_columns(table), strict=True)):
         cells = [row[place] for row in table.rows]
-        _add(lines, column, [plain(item.value) if numeric else _guarded(item.text) for item in cells])
+        _add(lines, column, [plain(item.value) if numeric else _text(item.text) for item in cells])
         if any(item.half_width is not None for item in cells):
             _add(lines, f"{column} half width", [plain(item.half_width) for item in cells])
         if any(item.confidence for item in cells):
-            _add(lines, f"{column} confidence", [_guarded(item.confidence) for item in cells])
+            _add(lines, f"{column} confidence", [_text(item.confidence) for item in cells])
     return lines
 
 
 def _add(lines: list[list[str]], column: str, cells: list[str]) -> None:
-    for line, cell in zip(lines, [_guarded(column), *cells], strict=True):
+    for line, cell in zip(lines, [_text(column), *cells], strict=True):
         line.append(cell)

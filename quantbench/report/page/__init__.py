@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from quantbench.console import visible
 from quantbench.report.figures.figure import Figure, save
-from quantbench.report.formats.render import html_table
+from quantbench.report.formats.html import as_html
 from quantbench.report.page import overview
 from quantbench.report.tables.table import Table
 from quantbench.results.files import write_text
@@ -58,7 +58,7 @@ def page(results: Results, tables: list[Table], figures: list[Figure], folder: P
         failures=overview.failures(results),
         unsupported=overview.unsupported(results),
         tables=[
-            (table, Markup(html_table(replace(table, notes=()))), _links(folder, "tables", table.name, TABLE_FORMATS))
+            (table, Markup(as_html(replace(table, notes=()))), _links(folder, "tables", table.name, TABLE_FORMATS))
             for table in tables
             if table.name not in ELSEWHERE
         ],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantbench.report.networks import NetworkRows
-from quantbench.report.tables import entries as items
-from quantbench.report.tables.columns import Slot
+from quantbench.report.tables import entries
+from quantbench.report.tables.columns import Column
 from quantbench.report.tables.table import Item, Table
 
 CAPTION = (
@@ -16,9 +16,9 @@ CAPTION = (
 )
 
 
-def agreement(found: Sequence[NetworkRows], name: str, title: str, columns: Sequence[Slot]) -> Table:
+def agreement_table(found: Sequence[NetworkRows], name: str, title: str, columns: Sequence[Column]) -> Table:
     """A line a network, with the agreement in each of the columns of a table; no lines where nothing was measured."""
-    parts = [network.within([slot.matches for slot in columns]) for network in found]
+    parts = [network.within([column.matches for column in columns]) for network in found]
     lines = [_line(network, columns) for network in parts if network is not None and _may_agree(network)]
     if all(item.value is None for line in lines for item in line):
         lines = []
@@ -26,7 +26,7 @@ def agreement(found: Sequence[NetworkRows], name: str, title: str, columns: Sequ
         name=name,
         title=title,
         caption=CAPTION,
-        columns=("network", *(slot.title for slot in columns)),
+        columns=("network", *(column.title for column in columns)),
         rows=tuple(lines),
         keys=1,
     )
@@ -38,10 +38,10 @@ def _may_agree(network: NetworkRows) -> bool:
     return not known or any(row.agreement is not None for row in known)
 
 
-def _line(network: NetworkRows, columns: Sequence[Slot]) -> tuple[Item, ...]:
-    chosen = [next(iter(network.matching(slot.matches)), None) for slot in columns]
+def _line(network: NetworkRows, columns: Sequence[Column]) -> tuple[Item, ...]:
+    chosen = [next(iter(network.matching(column.matches)), None) for column in columns]
     figures = [
-        items.text(network.status(slot.matches)) if row is None else items.number(row.agreement)
-        for slot, row in zip(columns, chosen, strict=True)
+        entries.text(network.status(column.matches)) if row is None else entries.number(row.agreement)
+        for column, row in zip(columns, chosen, strict=True)
     ]
-    return (items.text(network.label), *figures)
+    return (entries.text(network.label), *figures)

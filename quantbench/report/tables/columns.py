@@ -15,7 +15,7 @@ PERCENTILES = (99.9, 99.99, 99.999, 99.9999)
 
 
 @dataclass(frozen=True)
-class Slot:
+class Column:
     """A column: its title, its name in the published figures, and which rows belong into it."""
 
     title: str
@@ -23,10 +23,10 @@ class Slot:
     matches: Matches
 
 
-def table3() -> tuple[Slot, ...]:
+def table3_columns() -> tuple[Column, ...]:
     """Int8 weights only, per channel and per tensor, without and with BN folding."""
     return tuple(
-        Slot(
+        Column(
             f"{granularity.replace('_', ' ')}{' + BN folded' if fold_bn else ''}",
             f"{granularity}{'_fold_bn' if fold_bn else ''}",
             partial(_weights_only, granularity=granularity, fold_bn=fold_bn),
@@ -36,18 +36,18 @@ def table3() -> tuple[Slot, ...]:
     )
 
 
-def table4() -> tuple[Slot, ...]:
+def table4_columns() -> tuple[Column, ...]:
     """Int8 weights only, per channel."""
-    return (Slot("int8", "int8_weights", partial(_weights_only, granularity="per_channel", fold_bn=False)),)
+    return (Column("int8", "int8_weights", partial(_weights_only, granularity="per_channel", fold_bn=False)),)
 
 
-def table5(rows: Iterable[Row]) -> tuple[Slot, ...]:
+def table5_columns(rows: Iterable[Row]) -> tuple[Column, ...]:
     """Int8 weights and activations: the paper's six calibrations, then all others that `rows` have."""
     calibrations = [("max", None, ""), ("entropy", None, ""), *(("percentile", value, "") for value in PERCENTILES)]
     others = {_calibration(row) for row in rows if _int8(row)} - set(calibrations)
     calibrations += sorted(others, key=lambda other: (other[0], other[1] or 0, other[2]))
     return tuple(
-        Slot(
+        Column(
             " ".join(filter(None, (name if value is None else f"{value:.10g}", options))),
             name if value is None else f"p{value:.10g}",
             partial(_calibrated, calibration=(name, value, options)),
@@ -66,6 +66,7 @@ def _plain(row: Row) -> bool:
         and row.gelu_bound is None
         and row.method in (None, "ptq")
         and row.backend in (None, "simulate")
+        and not (row.method_options or row.backend_options)
     )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from quantbench.report.baseline import Baseline
 from quantbench.report.networks import NetworkRows
 from quantbench.report.published import Published, counterparts, published
-from quantbench.report.tables import columns as slots
-from quantbench.report.tables import entries as items
+from quantbench.report.tables import entries
+from quantbench.report.tables.columns import table3_columns, table4_columns, table5_columns
 from quantbench.report.tables.table import Item, Table
 from quantbench.results.record import Row
 
@@ -31,7 +31,7 @@ class _Place:
     status: str  # why
 
 
-def differences(found: Sequence[NetworkRows]) -> Table:
+def differences_table(found: Sequence[NetworkRows]) -> Table:
     """One line for each figure of the paper's tables 3 to 5 that we have too, for networks that are the paper's own."""
     places = [place for network in found if network.is_papers for place in _places(network)]
     return Table(
@@ -40,7 +40,7 @@ def differences(found: Sequence[NetworkRows]) -> Table:
         caption="Relative changes against fp32 in percent, ours and the paper's, and their difference in points; ± is "
         "half of the paired 95 % interval of ours. A figure agrees where the difference is within ± and "
         f"{ROUNDING:g} points of rounding. Only networks with the paper's weights, evaluated on all samples, whose "
-        f"fp32 is the published one (‡ where it is not) are compared. {items.CONFIDENCE_LEGEND}",
+        f"fp32 is the published one (‡ where it is not) are compared. {entries.CONFIDENCE_LEGEND}",
         columns=(
             "network",
             "table",
@@ -62,38 +62,38 @@ def differences(found: Sequence[NetworkRows]) -> Table:
 def _places(network: NetworkRows) -> Iterator[_Place]:
     """Where the paper's tables 3 to 5 have a figure of a network."""
     name = network.counterpart.network if network.counterpart else ""
-    for table, columns in (("3", slots.table3()), ("4", slots.table4()), ("5", slots.table5(()))):
-        part = network.within([slot.matches for slot in columns])
-        for slot in columns:
-            figure = published(table).get((name, slot.published))
+    for table, columns in (("3", table3_columns()), ("4", table4_columns()), ("5", table5_columns(()))):
+        part = network.within([column.matches for column in columns])
+        for column in columns:
+            figure = published(table).get((name, column.published))
             if figure is not None:
-                row = next(iter(part.matching(slot.matches)), None) if part else None
-                status = (part.status(slot.matches) if part else "") or "not run"
+                row = next(iter(part.matching(column.matches)), None) if part else None
+                status = (part.status(column.matches) if part else "") or "not run"
                 fp32 = published("2").get((name, "fp32"))
-                yield _Place(table, slot.title, figure, fp32, part or network, row, status)
+                yield _Place(table, column.title, figure, fp32, part or network, row, status)
 
 
 def _line(place: _Place) -> Line:
     assert place.row is not None
     baseline = place.network.baseline_of(place.row)
-    theirs, ours = items.paper(place.figure, place.fp32), items.quantized(place.row)
-    change = items.relative(ours, place.row.fp32)
-    published_change = items.relative(theirs, place.fp32.number if place.fp32 else None)
+    theirs, ours = entries.paper(place.figure, place.fp32), entries.quantized(place.row)
+    change = entries.relative(ours, place.row.fp32)
+    published_change = entries.relative(theirs, place.fp32.number if place.fp32 else None)
     difference = None
     if change.value is not None and published_change.value is not None:
         difference = change.value - published_change.value
     return (
-        items.text(place.network.label),
-        items.text(place.table),
-        items.text(place.column),
-        items.fp32(place.row, baseline),
-        items.paper(place.fp32),
-        items.number(change.value, sign="+"),
-        items.number(published_change.value, sign="+"),
-        items.number(difference, sign="+"),
-        items.number(change.half_width),
-        items.text(place.figure.confidence),
-        items.text(_verdict(baseline, place.figure, difference, change.half_width)),
+        entries.text(place.network.label),
+        entries.text(place.table),
+        entries.text(place.column),
+        entries.fp32(place.row, baseline),
+        entries.paper(place.fp32),
+        entries.number(change.value, sign="+"),
+        entries.number(published_change.value, sign="+"),
+        entries.number(difference, sign="+"),
+        entries.number(change.half_width),
+        entries.text(place.figure.confidence),
+        entries.text(_verdict(baseline, place.figure, difference, change.half_width)),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from quantbench.report.baseline import Baseline
 from quantbench.report.published import Published
 from quantbench.report.tables.table import MISSING, Item
 from quantbench.results.record import Row
+from quantbench.tasks.metrics import METRICS
 
 LARGE_DROP = -0.01  # relative change: the paper's limit of what is acceptable
 
@@ -116,3 +118,9 @@ def _tooltip(row: Row) -> str:
         "" if row.sqnr_db is None else f"SQNR {row.sqnr_db:.1f} dB",
     ]
     return ", ".join(filter(None, said))
+
+
+def explained(metrics: Iterable[str | None]) -> str:
+    """A sentence on what each of these metrics is, with a space behind it; empty where none is known."""
+    said = [f"{name} is {METRICS[name].meaning}" for name in dict.fromkeys(metrics) if name in METRICS]
+    return f"{'; '.join(said)}. " if said else ""

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from quantbench.report import metrics
 from quantbench.report.networks import NetworkRows, measured
-from quantbench.report.published import published
-from quantbench.report.tables import entries as items
-from quantbench.report.tables.columns import Slot
+from quantbench.report.published import is_metric, published
+from quantbench.report.tables import entries
+from quantbench.report.tables.columns import Column
 from quantbench.report.tables.table import MISSING, Item
 
 
@@ -39,16 +38,16 @@ class Grid:
     @property
     def has_several_metrics(self) -> bool:
         """Whether the lines, the paper's included, are not all of one metric."""
-        return any(not metrics.is_same(ours, metric.text) for ours in self.metrics for metric in self._named)
+        return any(not is_metric(ours, metric.text) for ours in self.metrics for metric in self._named)
 
     @property
     def _named(self) -> list[Item]:
         return [line.metric for line in self.lines if line.metric.text != MISSING]
 
 
-def grid(found: Sequence[NetworkRows], number: str, columns: Sequence[Slot]) -> Grid:
+def grid(found: Sequence[NetworkRows], number: str, columns: Sequence[Column]) -> Grid:
     """Our networks that have a row in any of the columns; after those that share a counterpart, the paper's row."""
-    parts = [network.within([slot.matches for slot in columns]) for network in found]
+    parts = [network.within([column.matches for column in columns]) for network in found]
     present = [network for network in parts if network is not None]
     lines: list[Line] = []
     without = []
@@ -66,31 +65,31 @@ def grid(found: Sequence[NetworkRows], number: str, columns: Sequence[Slot]) -> 
     return Grid(tuple(lines), tuple(notes))
 
 
-def _measured_line(network: NetworkRows, columns: Sequence[Slot]) -> Line:
-    chosen = [next(iter(network.matching(slot.matches)), None) for slot in columns]
+def _measured_line(network: NetworkRows, columns: Sequence[Column]) -> Line:
+    chosen = [next(iter(network.matching(column.matches)), None) for column in columns]
     figures = [
-        items.text(network.status(slot.matches)) if row is None else items.quantized(row)
-        for slot, row in zip(columns, chosen, strict=True)
+        entries.text(network.status(column.matches)) if row is None else entries.quantized(row)
+        for column, row in zip(columns, chosen, strict=True)
     ]
     first = next((row for row in chosen if row is not None), None)
     baselines = [network.baseline_of(row) for row in chosen if row is not None]
     off = next((baseline for baseline in baselines if baseline.verdict == "off"), network.baseline)
-    fp32 = items.text("") if first is None else items.fp32(first, off)
-    metric = items.text(None if first is None else first.metric)
-    return Line((items.text(network.label), items.text("measured")), metric, fp32, tuple(figures))
+    fp32 = entries.text("") if first is None else entries.fp32(first, off)
+    metric = entries.text(None if first is None else first.metric)
+    return Line((entries.text(network.label), entries.text("measured")), metric, fp32, tuple(figures))
 
 
-def _paper_line(network: str, relation: str, number: str, columns: Sequence[Slot]) -> Line | None:
+def _paper_line(network: str, relation: str, number: str, columns: Sequence[Column]) -> Line | None:
     """The paper's figures of one of its networks; None where its table has none."""
-    figures = [published(number).get((network, slot.published)) for slot in columns]
+    figures = [published(number).get((network, column.published)) for column in columns]
     if not any(figures):
         return None
     fp32 = published("2").get((network, "fp32"))
     return Line(
-        (items.text(network, paper=True), items.text(f"paper ({relation})", paper=True)),
-        items.word(published("2").get((network, "metric"))),
-        items.paper(fp32),
-        tuple(items.paper(figure, fp32) for figure in figures),
+        (entries.text(network, paper=True), entries.text(f"paper ({relation})", paper=True)),
+        entries.word(published("2").get((network, "metric"))),
+        entries.paper(fp32),
+        tuple(entries.paper(figure, fp32) for figure in figures),
     )
 
 
@@ -101,11 +100,11 @@ def _flagged(found: Iterable[NetworkRows]) -> Iterable[str]:
             yield f"‡ {network.label}: {sentence}; its int8 is not comparable with the paper's."
 
 
-def _missing(found: Iterable[NetworkRows], columns: Sequence[Slot]) -> Iterable[str]:
+def _missing(found: Iterable[NetworkRows], columns: Sequence[Column]) -> Iterable[str]:
     """A line on each status: which networks have how many cells of it instead of figures."""
     named: dict[str, list[str]] = {}
     for network in found:
-        states = [network.status(slot.matches) for slot in columns if not network.matching(slot.matches)]
+        states = [network.status(column.matches) for column in columns if not network.matching(column.matches)]
         for state in dict.fromkeys(filter(None, states)):
             count = "" if states.count(state) == len(columns) else f" ({states.count(state)} of {len(columns)})"
             named.setdefault(state, []).append(f"{network.label}{count}")
@@ -123,16 +122,16 @@ def left_out(found: Iterable[NetworkRows]) -> Iterable[str]:
             yield f"{network.label}: the rows on {fewer} samples ({rows}) are left out; those shown are on {most:,}."
 
 
-def _several(found: Iterable[NetworkRows], columns: Sequence[Slot]) -> Iterable[str]:
+def _several(found: Iterable[NetworkRows], columns: Sequence[Column]) -> Iterable[str]:
     found = list(found)
-    repeated = (network.matching(slot.matches) for network in found for slot in columns)
+    repeated = (network.matching(column.matches) for network in found for column in columns)
     if any(len({(row.seed, row.calibration_samples) for row in rows}) > 1 for rows in repeated):
         yield (
             "Of a recipe measured several times, the row of the lowest seed and of most calibration samples is shown; "
             "the table of repeats has the spread."
         )
     for network in found:
-        shown = [next(iter(network.matching(slot.matches)), None) for slot in columns]
+        shown = [next(iter(network.matching(column.matches)), None) for column in columns]
         values = sorted({round(row.fp32, 9) for row in shown if row is not None and row.fp32 is not None})
         if len(values) > 1:
             yield f"{network.label}: fp32 is {values[0]:.2f} to {values[-1]:.2f} in its rows; a ± is against its own."

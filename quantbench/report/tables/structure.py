@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from quantbench.report.baseline import configured
 from quantbench.report.networks import NetworkRows
-from quantbench.report.tables import entries as items
+from quantbench.report.tables import entries
 from quantbench.report.tables.table import Item, Table
 from quantbench.results.recipe import recipe
 from quantbench.results.record import Row, is_structure_run
@@ -17,7 +17,7 @@ def evaluated(found: Iterable[NetworkRows]) -> list[NetworkRows]:
     return [network for network in found if not any(is_structure_run(row) for row in network.rows)]
 
 
-def structure_runs(found: Iterable[NetworkRows]) -> Table:
+def structure_table(found: Iterable[NetworkRows]) -> Table:
     """One line for each cell that ran on inputs without right answers."""
     runs = [(network, row) for network in found for row in network.rows if is_structure_run(row) and row.status == "ok"]
     return Table(
@@ -47,14 +47,14 @@ def structure_runs(found: Iterable[NetworkRows]) -> Table:
 def _line(network: NetworkRows, row: Row) -> tuple[Item, ...]:
     weights = configured(network.details.get(row.cell, {}), "model").get("weights")
     return (
-        items.text(network.label),
-        items.text(None if not weights else "random" if weights == "random" else "real"),
-        items.text(recipe(row)),
-        items.number(row.samples, digits=0),
-        items.number(row.agreement),
-        items.number(row.sqnr_db, digits=1),
-        items.number(row.layers, digits=0),
-        items.number(row.layers_quantized, digits=0),
-        items.number(row.peak_memory_mb, digits=0),
-        items.number(row.seconds, digits=1),
+        entries.text(network.label),
+        entries.text(None if not weights else "random" if weights == "random" else "real"),
+        entries.text(recipe(row)),
+        entries.number(row.samples, digits=0),
+        entries.number(row.agreement),
+        entries.number(row.sqnr_db, digits=1),
+        entries.number(row.layers, digits=0),
+        entries.number(row.layers_quantized, digits=0),
+        entries.number(row.peak_memory_mb, digits=0),
+        entries.number(row.seconds, digits=1),
     )

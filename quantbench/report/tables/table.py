@@ -44,3 +44,18 @@ class Table:
 def numeric_columns(table: Table) -> list[bool]:
     """For each column, whether it holds numbers."""
     return [any(row[place].value is not None for row in table.rows) for place in range(len(table.columns))]
+
+
+def sentence(title: str) -> str:
+    """A title as a sentence, with something at its end."""
+    return title if title.endswith((".", "?", "!")) else f"{title}."
+
+
+def letter(item: Item) -> str:
+    """How a published figure was obtained, in one letter."""
+    return CONFIDENCES.get(item.confidence, item.confidence)
+
+
+def marks(item: Item) -> str:
+    """The signs behind a figure."""
+    return f"{' ↓' if item.large_drop else ''}{' ‡' if item.flagged else ''}"

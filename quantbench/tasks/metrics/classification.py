@@ -1,4 +1,4 @@
-"""What the classification tasks share: top-1 accuracy a sample, seeded draws, photos."""
+"""How classifications are judged: top-1 accuracy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from quantbench.errors import UserError
@@ -20,9 +19,9 @@ def top1(outputs: Any, targets: Sequence[Any]) -> NDArray[np.float64]:
     networks often have, the first counts; a row that holds a NaN is wrong. Raises BadTarget if a target is not one of
     the network's classes, UserError if there are no samples.
     """
-    outputs = torch.as_tensor(outputs)
+    outputs = _numbers(outputs)
     if outputs.ndim != 2 or len(outputs) != len(targets):
-        raise ValueError(f"outputs of shape {tuple(outputs.shape)} for {len(targets)} targets")
+        raise ValueError(f"outputs of shape {outputs.shape} for {len(targets)} targets")
     if not len(targets):
         raise UserError("top-1 of no samples: the data set is empty")
     classes = outputs.shape[1]
@@ -39,9 +38,18 @@ def top1(outputs: Any, targets: Sequence[Any]) -> NDArray[np.float64]:
 
 def predicted_class(outputs: Any) -> list[int]:
     """The class index with the largest of the logits [N, classes]: the first of equal ones, -1 where one is NaN."""
-    logits = torch.as_tensor(outputs).detach().cpu().double().numpy()
+    logits = _numbers(outputs)
     return [int(index) for index in np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))]
 
 
-ACCURACY = Metric("top1", top1)
+def _numbers(outputs: Any) -> NDArray[np.float64]:
+    """Logits as float64, whether they are a tensor of any float type or an array; without an import of torch."""
+    if hasattr(outputs, "detach"):
+        outputs = outputs.detach().cpu().double().numpy()
+    return np.asarray(outputs, np.float64)
+
+
+ACCURACY = Metric(
+    "top1", top1, kind="classification", meaning="the percentage of samples whose first answer is right", share=True
+)
 """Top-1 accuracy in percent."""

@@ -28,9 +28,15 @@ class Metric:
     `parts(answers, targets)` is what each sample contributes: float64 [n], or [n, k] with the names `columns`; NaN
     where the target is None; it raises BadTarget for a target that no answer could fit. `value` makes the metric of a
     set of samples of their parts; where it is None, the parts are scores and the metric is their mean.
+
+    A report says `kind`, what networks that are judged so do (the paper's table 2 calls it task), and `meaning`, what
+    the figure is. `share` is true of a share of right answers among the samples, which has a binomial interval.
     """
 
     name: str
     parts: Callable[[Sequence[Any], Sequence[Any]], NDArray[np.float64]]
     value: Callable[[NDArray[np.float64]], float] | None = None
     columns: tuple[str, ...] = ()
+    kind: str = ""
+    meaning: str = ""
+    share: bool = False

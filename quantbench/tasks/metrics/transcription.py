@@ -56,8 +56,22 @@ def accuracy(parts: NDArray[np.float64]) -> float:
     return 100.0 - 100.0 * float(errors / said)
 
 
-WORD_ACCURACY = Metric("wacc", word_errors, accuracy, ("errors", "words"))
-LETTER_ACCURACY = Metric("cacc", letter_errors, accuracy, ("letter_errors", "letters"))
+WORD_ACCURACY = Metric(
+    "wacc",
+    word_errors,
+    accuracy,
+    ("errors", "words"),
+    kind="speech recognition",
+    meaning="100 minus the word error rate of all utterances together, in percent",
+)
+LETTER_ACCURACY = Metric(
+    "cacc",
+    letter_errors,
+    accuracy,
+    ("letter_errors", "letters"),
+    kind="speech recognition",
+    meaning="100 minus the letter error rate of all utterances together, in percent",
+)
 
 
 def _errors(answers: Sequence[Any], targets: Sequence[Any], align: Callable[[Any, Any], Any]) -> NDArray[np.float64]:

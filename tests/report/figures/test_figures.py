@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from quantbench.quant.histogram import Histogram
-from quantbench.report import figures as module
 from quantbench.report.figures import figures
 from quantbench.report.figures.figure import save
 from quantbench.results.load import Results
@@ -29,7 +28,7 @@ def test_without_measurements_there_are_the_papers_figures() -> None:
 def test_each_network_has_its_figures_in_the_order_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
     made = results(int8(75.0, model="mine"), int8(75.0, model="other"), row(75.0, model="other"))
     kept = {"cell0": {"conv1.input": HISTOGRAM, "fc.input": TAIL}}
-    monkeypatch.setattr(module, "load_histograms", lambda _, cell: kept.get(cell, {}))
+    monkeypatch.setattr(Results, "histograms", lambda _, cell: kept.get(cell, {}))
     made.details["cell1"]["site_sqnr_db"] = {"conv1.input": 30.0}
     found = figures(made)
     assert [figure.name for figure in found] == [
@@ -47,7 +46,7 @@ def test_each_network_has_its_figures_in_the_order_of_the_paper(monkeypatch: pyt
 def test_the_histograms_of_table_5_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     made = results(int8(75.0, model="mine", fold_bn=True), int8(75.0, model="mine", seed=1))
     asked: list[str] = []
-    monkeypatch.setattr(module, "load_histograms", lambda _, cell: asked.append(cell) or {"a.input": HISTOGRAM})
+    monkeypatch.setattr(Results, "histograms", lambda _, cell: asked.append(cell) or {"a.input": HISTOGRAM})
     assert "figure2_mine" in names(made)
     assert asked == ["cell1"]
     made = results(int8(75.0, model="mine", fold_bn=True), row(75.0, model="mine"))
@@ -71,7 +70,7 @@ def test_all_can_be_saved_and_are_the_same_when_drawn_again(tmp_path: Path) -> N
 
 def test_names_are_shown_as_they_are_and_never_read_as_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
     made = results(int8(75.0, model="a$\\broken{$"))
-    monkeypatch.setattr(module, "load_histograms", lambda *_: {"b$^^$.input": HISTOGRAM})
+    monkeypatch.setattr(Results, "histograms", lambda *_: {"b$^^$.input": HISTOGRAM})
     made.details["cell0"]["site_sqnr_db"] = {"b$^^$.input": 30.0}
     *_, accuracy, percentile, sqnr = found = figures(made)
     assert "|x| at b$^^$.input" in {text for text, _ in boxes(found[1].drawing)}

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from quantbench.quant import mapping as quantization
+from quantbench.report.figures import paper
 from quantbench.report.figures.figure import MINUS
 from quantbench.report.figures.paper import (
     INTEGER_UNIT,
@@ -18,6 +21,22 @@ from tests.report.figure_checks import assert_readable, line, lines
 @pytest.mark.parametrize("draw", [figure1_mapping, figure4_fake_quantization, figure7_gelu_swish])
 def test_nothing_is_cut_off_or_covered(draw) -> None:
     assert_readable(draw())
+
+
+@pytest.mark.parametrize("bits", [3, 8])
+@pytest.mark.parametrize(("beta", "alpha"), [(-1.0, 1.0), (-0.8, 2.4), (-10.0, 10.0), (-50.0, 50.0)])
+def test_the_formulas_are_those_that_quantize_networks(beta, alpha, bits):
+    x = torch.linspace(-60, 60, 20_001, requires_grad=True)
+    reals, (low, high) = x.detach().numpy(), torch.tensor([beta, alpha])
+    affine = paper.affine_mapping(beta, alpha, bits), quantization.affine_mapping(low, high, bits)
+    scale = paper.scale_mapping(alpha, bits), quantization.scale_mapping(high, bits)
+    for ours, theirs in (affine, scale):
+        assert np.array_equal(ours.quantized(reals), quantization.quantize(x, theirs).detach())
+        assert np.array_equal(ours.fake_quantized(reals), quantization.fake_quantize(x, theirs).detach())
+    quantization.fake_quantize_ste(x, scale[1]).sum().backward()
+    assert np.array_equal(scale[0].derivative(reals), x.grad)
+    for name, function in (("GELU", torch.nn.functional.gelu), ("swish", torch.nn.functional.silu)):
+        assert paper.FUNCTIONS[name](reals) == pytest.approx(function(x).detach().numpy(), abs=1e-6)
 
 
 def test_figure1_maps_the_ends_and_zero_as_the_formulas_say() -> None:

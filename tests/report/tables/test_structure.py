@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from quantbench.report.figures import figures
-from quantbench.report.formats.render import as_csv
+from quantbench.report.formats.csv import as_csv
 from quantbench.report.page import overview
 from quantbench.report.tables import tables
 from quantbench.report.tables.table import MISSING

@@ -4,7 +4,7 @@ import pytest
 
 from quantbench.report.tables import tables
 from quantbench.report.tables.table import MISSING
-from quantbench.results.load import Results
+from quantbench.results.load import Results, load_results
 from tests.report.table_rows import column, int8, results, row, table, texts
 
 PAPER3 = ["76.16", "76.14", "76.14", "75.83", "75.84"]  # ResNet50 v1.5
@@ -133,11 +133,9 @@ def test_another_metric_works_alike():
 
 
 def test_the_committed_rows_without_details():
-    from quantbench.results.rows_csv import rows_from_csv
-
     path = Path(__file__).parents[3] / "results" / "desk" / "results.csv"
-    rows = rows_from_csv(path)
-    made = {found.name: found for found in tables(Results(path.parent, rows))}
+    found_rows = load_results(path)
+    rows, made = found_rows.rows, {found.name: found for found in tables(found_rows)}
     assert {"table2", "table3", "table4", "table5"} <= made.keys() and "differences" not in made
     assert len(made["rows"].rows) == len(rows)
     ours = {line[0].text for line in made["table5"].rows if not line[0].paper}

@@ -10,7 +10,7 @@ from PIL import Image
 from quantbench import tasks
 from quantbench.cli import main as cli
 from quantbench.errors import UserError
-from quantbench.tasks.lee_news import PEARSON
+from quantbench.tasks.metrics.correlation import PEARSON
 from quantbench.tasks.metrics.metric import Metric
 from quantbench.tasks.metrics.transcription import WORD_ACCURACY, texts_alike
 from tests import faulty
