@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-import quantbench
-
 
 @dataclass(frozen=True)
 class Published:
@@ -50,7 +48,7 @@ class Counterpart:
 
 def paper_folder() -> Path:
     """The folder of the published figures: inside the installed package, or in results/ of a source checkout."""
-    package = Path(quantbench.__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     installed = package / "paper"
     return installed if installed.is_dir() else package.parent / "results" / "paper"
 

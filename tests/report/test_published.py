@@ -37,7 +37,9 @@ def test_every_counterpart_has_published_figures_of_known_confidence():
 
 def test_an_installed_package_has_the_figures_inside(tmp_path, monkeypatch):
     (tmp_path / "quantbench" / "paper").mkdir(parents=True)
-    monkeypatch.setattr("quantbench.__file__", str(tmp_path / "quantbench" / "__init__.py"))
+    monkeypatch.setattr(
+        "quantbench.report.published.__file__", str(tmp_path / "quantbench" / "report" / "published.py")
+    )
     assert paper_folder() == tmp_path / "quantbench" / "paper"
     (tmp_path / "quantbench" / "paper").rmdir()
     assert paper_folder() == tmp_path / "results" / "paper"

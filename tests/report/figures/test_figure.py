@@ -3,11 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib
-import pytest
 from PIL import Image
 
 from quantbench.report.figures.figure import Figure, blank, save, stem, styled
-from quantbench.results.files import Unwritable
 from tests.report.figure_checks import boxes, cut_off, overlapping
 
 
@@ -55,12 +53,6 @@ def test_the_users_own_settings_change_nothing_and_are_left_alone(tmp_path: Path
         (own, _) = save(drawn(), tmp_path / "own")
         assert matplotlib.rcParams["font.size"] == 30
     assert own.read_bytes() == usual.read_bytes()
-
-
-def test_says_what_to_do_where_it_cannot_write(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(Unwritable, match="cannot be written"):
-        save(drawn(), tmp_path / "file")
 
 
 def test_stems_are_file_names() -> None:

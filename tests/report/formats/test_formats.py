@@ -4,7 +4,6 @@ import re
 from html.parser import HTMLParser
 
 import pandas as pd
-import pytest
 from markdown_it import MarkdownIt
 
 from quantbench.report.formats import FORMATS, write
@@ -13,7 +12,6 @@ from quantbench.report.formats.html import as_html
 from quantbench.report.formats.latex import as_latex
 from quantbench.report.formats.markdown import as_markdown
 from quantbench.report.tables.table import MISSING, Item, Table
-from quantbench.results.files import Unwritable
 
 NASTY = """<script>alert("x & y")</script> a_b _c_ 100 % #1 {z} \\ ~^ $5 |*`'"""
 
@@ -199,12 +197,6 @@ def test_write_makes_one_file_a_format(tmp_path):
 def test_write_keeps_to_the_formats_of_the_table(tmp_path):
     only = Table("rows", "t", "c", ("a",), ((Item("x"),),), formats=("csv", "html"))
     assert [path.suffix for path in write(only, tmp_path)] == [".csv", ".html"]
-
-
-def test_a_folder_that_cannot_be_written_is_a_user_error(tmp_path):
-    (tmp_path / "tables").write_text("a file")
-    with pytest.raises(Unwritable, match="cannot be written"):
-        write(GRID, tmp_path / "tables")
 
 
 def test_a_table_without_rows_is_rendered(tmp_path):

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import base64
-import os
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
-
 from quantbench.report.figures.figure import save
-from quantbench.report.page import page, write_page
-from quantbench.results.files import Unwritable
+from quantbench.report.page import page
 from tests.report.page_sample import (
     COMMAND,
     ERROR,
@@ -166,19 +162,6 @@ def test_the_same_results_give_the_same_page(tmp_path):
         page(sample_results(tmp_path, MEASURED, ERROR), [sample_table()], [sample_figure()], tmp_path) for _ in "ab"
     ]
     assert pages[0] == pages[1]
-
-
-def test_write_page_says_where_it_cannot_write(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(Unwritable, match=r"file.index\.html: cannot be written \(.+\); free some space"):
-        write_page(sample_results(tmp_path, MEASURED), [], [], tmp_path / "file" / "index.html")
-
-
-def test_write_page_replaces_the_page_and_leaves_nothing_else(tmp_path):
-    (tmp_path / "index.html").write_text("old")
-    write_page(sample_results(tmp_path, MEASURED), [], [], tmp_path / "index.html")
-    assert os.listdir(tmp_path) == ["index.html"]
-    assert (tmp_path / "index.html").read_text().startswith("<!DOCTYPE html>")
 
 
 def test_a_task_without_a_metric_has_no_figure_that_looks_like_one(tmp_path):
