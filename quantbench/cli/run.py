@@ -62,11 +62,11 @@ class Started(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra calls this before a single job."""
-        Started.folder = Path(config.results_dir).absolute()
+        Started.folder = Path(config.results_dir)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra calls this before a sweep."""
-        Started.folder = Path(config.results_dir).absolute()
+        Started.folder = Path(config.results_dir)
 
 
 def _run(options: list[str], request: Request) -> int:

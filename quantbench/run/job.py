@@ -18,7 +18,7 @@ from quantbench.results.files import Unwritable
 from quantbench.results.recipe import recipe, structure
 from quantbench.results.record import Row, is_structure_run
 from quantbench.run.measure import measure
-from quantbench.sweep.cell import cell_from_settings
+from quantbench.sweep.cell import Cell, cell_from_settings
 from quantbench.sweep.command import command, own_options
 from quantbench.sweep.compose import typed
 from quantbench.sweep.plan import note, recorded, row_of
@@ -32,13 +32,22 @@ def run_job(config: DictConfig) -> None:
     with `force`, and a failure then leaves it as it was.
 
     Raises:
-        Halt: the results folder cannot be written, so that nothing more can be kept.
+        Halt: the results folder cannot be written, so that nothing more can be kept; or the configuration describes no
+            cell, which in a sweep is noted.
     """
     _enter_working_folder()
     results = Path(config.results_dir)
     try:
-        store.check_writable(results)
-        entry, row = _attempt(config, results)
+        try:
+            settings = typed(config)
+            cell = cell_from_settings(settings, torch.cuda.is_available())
+        except UserError as error:
+            if not _in_sweep():
+                raise Halt(str(error)) from error  # Hydra adds a line of its own to an Exception
+            entry, row = {"invalid": str(error)}, None
+        else:
+            store.check_writable(results)
+            entry, row = _attempt(cell, settings, config, results)
         note(results, entry)
         _say_progress(entry, row)
     except Unwritable as error:
@@ -60,13 +69,12 @@ def _enter_working_folder() -> None:
         raise Halt(f"{folder}: not on {platform.node()} ({error.strerror}); all workers need this folder") from error
 
 
-def _attempt(config: DictConfig, results: Path) -> tuple[dict[str, Any], Row | None]:
-    """Measure the cell of a config unless its record is there; what the run's list shall say of it, and its row."""
-    try:
-        settings: Settings = typed(config)
-        cell = cell_from_settings(settings, torch.cuda.is_available())
-    except UserError as error:
-        return {"invalid": str(error)}, None
+def _in_sweep() -> bool:
+    return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
+
+
+def _attempt(cell: Cell, settings: Settings, config: DictConfig, results: Path) -> tuple[dict[str, Any], Row | None]:
+    """Measure a cell unless its record is there; what the run's list shall say of it, and its row."""
     before = row_of(results, cell)
     if entry := recorded(before, settings):
         return entry, before
@@ -83,7 +91,7 @@ def _attempt(config: DictConfig, results: Path) -> tuple[dict[str, Any], Row | N
 
 def _say_progress(entry: dict[str, Any], row: Row | None) -> None:
     """In a sweep, one line on standard error for the cell that is finished; without a row, what its entry says."""
-    if not HydraConfig.initialized() or OmegaConf.is_missing(HydraConfig.get().job, "num"):
+    if not _in_sweep():
         return
     number, jobs = HydraConfig.get().job.num + 1, os.environ.get("QUANTBENCH_JOBS", "?")
     what = entry.get("invalid", "") if row is None else progress_line(row)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -67,6 +68,9 @@ def read_request(arguments: argparse.Namespace) -> Request:
     swept = next((override.input_line for override in overrides if override.is_sweep_override()), None)
     if swept and not multirun:
         raise UserError(f"{swept} is a sweep: {'give one value' if arguments.cfg or arguments.info else 'add -m'}")
+    folder = next((o for o in overrides if o.key_or_group == "results_dir"), None)
+    if folder is not None and folder.is_sweep_override():
+        raise UserError("results_dir must be the same for all jobs of a sweep: run the sweeps one by one")
     texts = [override.input_line or "" for override in overrides]
     return Request([_for_jobs(o) for o in overrides] if multirun else texts, multirun, folders)
 
@@ -192,7 +196,7 @@ def explained(overrides: Sequence[str], folders: Sequence[Path]) -> Iterator[Non
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         groups = find_groups([*folders, conf_folder()])
         parsed = [_parse_override(text) for text in overrides]
-        found = _unknown_choice(parsed, groups) or _unknown_key(parsed, groups) or _missing_launcher(parsed)
+        found = _unknown_choice(parsed, groups) or _unknown_key(error, parsed, groups) or _missing_launcher(parsed)
         raise found or UserError(_in_short(error)) from error
 
 
@@ -221,24 +225,20 @@ def _unknown_choice(overrides: Sequence[Override], groups: Mapping[str, Mapping[
     return None
 
 
-def _unknown_key(overrides: Sequence[Override], groups: Mapping[str, Mapping[str, Path]]) -> UserError | None:
-    """What is wrong with a key that no file has, or only those of choices that are not made."""
+def _unknown_key(
+    error: BaseException, overrides: Sequence[Override], groups: Mapping[str, Mapping[str, Path]]
+) -> UserError | None:
+    """What is wrong with a key that no file has, or only those of choices that are not made; Hydra's error names it."""
+    named = re.match(r"Could not override '([^']+)'", str(error))
+    key = named[1] if named else ""
+    if all(override.key_or_group != key or override.is_hydra_override() for override in overrides):
+        return None
     roots = {*keys_of(conf_folder() / f"{CONFIG_NAME}.yaml"), *(group for group in groups if "/" not in group)}
-    made = {o.key_or_group: _chosen(o) for o in overrides if o.key_or_group in groups}
-    for override in overrides:
-        key = override.key_or_group
-        group, dot, _ = key.partition(".")
-        if override.is_hydra_override() or key in groups or key in roots or (override.is_add() and group in roots):
-            continue
-        if not dot or group not in groups:
-            return UserError(f"no override {key}: {nearest(key, roots)}")
-        owners = {choice: {f"{group}.{name}" for name in keys_of(file)} for choice, file in groups[group].items()}
-        having = [f"{group}={choice}" for choice, names in owners.items() if key in names]
-        if not having:
-            return UserError(f"no override {key}: {nearest(key, roots | set().union(*owners.values()))}")
-        if group not in made or not any(f"{group}={choice}" in having for choice in made[group]):
-            return Mismatch(f"no override {key}: only with {' or '.join(having)}")
-    return None
+    group = key.partition(".")[0]
+    owners = {choice: {f"{group}.{name}" for name in keys_of(file)} for choice, file in groups.get(group, {}).items()}
+    if having := [f"{group}={choice}" for choice, names in owners.items() if key in names]:
+        return Mismatch(f"no override {key}: only with {' or '.join(having)}")
+    return UserError(f"no override {key}: {nearest(key, roots.union(*owners.values()))}")
 
 
 # hydra/launcher -> (its package, our extra that installs it). Our own file of it is there without the package.

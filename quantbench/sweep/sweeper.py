@@ -15,6 +15,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from quantbench.console import track
+from quantbench.errors import UserError
 from quantbench.results.store import check_writable
 from quantbench.sweep.compose import explained, typed
 from quantbench.sweep.plan import note, plan
@@ -42,6 +43,9 @@ def sweep(
 
     parser = OverridesParser.create(config_loader=context.config_loader)
     overrides = parser.parse_overrides([*_in_file(config), *arguments])
+    for override in overrides:
+        if override.is_discrete_sweep() and not list(override.sweep_iterator()):
+            raise UserError(f"{override.input_line} matches nothing")
     (combinations,) = BasicSweeper.split_arguments(overrides, None)
     results = Path(config.results_dir)
     check_writable(results)

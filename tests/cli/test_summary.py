@@ -8,7 +8,7 @@ from quantbench.cli.summary import print_summary
 from quantbench.results import store
 from quantbench.results.recipe import recipe
 from quantbench.results.record import Record
-from quantbench.sweep.plan import progress_line
+from quantbench.run.job import progress_line
 from tests.shared import ROW
 
 WIDE = replace(

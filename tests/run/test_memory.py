@@ -11,6 +11,8 @@ import torch
 
 from quantbench.cli import main as cli
 from quantbench.errors import ran_out
+from quantbench.results import histograms
+from quantbench.results.store import histograms_path
 from tests import faulty
 
 ADVICE = "free memory, or take a smaller network or a machine with more"
@@ -105,8 +107,9 @@ def test_a_pass_that_broke_off_in_the_middle_counts_nothing_twice(run, monkeypat
 
     monkeypatch.setattr(faulty.Settings, "before", staticmethod(before))
     assert run() == 0
-    with np.load(next(Path("quantbench-results/histograms").glob("*.npz"))) as kept:
-        counts = dict(zip(kept["sites"], kept["counts"].sum(1), strict=True))
+    (name,) = [path.stem for path in Path("quantbench-results/histograms").iterdir()]
+    found = histograms.read(histograms_path(Path("quantbench-results"), name))
+    counts = {site: histogram.total for site, histogram in found.items()}
     assert counts == {"first.input": 12 * faulty.WIDTH, "second.input": 12 * 16}
 
 
@@ -135,9 +138,9 @@ def test_no_memory_for_weights_outputs_or_scores_is_said(run, capsys, monkeypatc
         raise MemoryError("Unable to allocate 9 GiB")
 
     for target, said in (
-        ("faulty.load", f"out of memory for the network faulty and the data of faulty: {ADVICE}"),
-        ("quantbench.run.inputs._joined", "out of memory for the outputs of 20 samples (fp32): lower limit"),
-        ("quantbench.run.job.beside", f"out of memory (Unable to allocate 9 GiB): {ADVICE}"),
+        ("tests.faulty.load", f"out of memory for the network faulty and the data of faulty: {ADVICE}"),
+        ("quantbench.run.predict._joined", "out of memory for the outputs of 20 samples (fp32): lower limit"),
+        ("quantbench.run.measure.beside", f"out of memory (Unable to allocate 9 GiB): {ADVICE}"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(target, failing)

@@ -12,7 +12,7 @@ import pytest
 from quantbench.assets import fetch
 from quantbench.cli import main as cli
 from quantbench.results import store
-from quantbench.results.load_side import read_side
+from quantbench.results.load import load_results
 from quantbench.run import reference
 
 SWEEP = ["run", "-m", "weight_bits=8,7,6,5,4,3", "limit=100", "task.calibration_samples=32", "threads=1"]
@@ -76,7 +76,7 @@ def test_a_sweep_that_is_killed_loses_nothing_and_ends_as_an_undisturbed_one(fol
     assert len(now) == 2 * CELLS and before == {name: now[name] for name in before}
     pd.testing.assert_frame_equal(figures("killed"), figures("undisturbed"))
     for cell in figures("killed").index:
-        sides = [read_side(folder / name).samples(cell) for name in ("killed", "undisturbed")]
+        sides = [load_results(folder / name).samples(cell) for name in ("killed", "undisturbed")]
         pd.testing.assert_frame_equal(*sides)
 
 

@@ -11,7 +11,8 @@ from quantbench import networks
 from quantbench.errors import UserError
 from quantbench.networks.random_weights import seeded
 from quantbench.quant.layers import find_layers
-from quantbench.run.inputs import Inputs, predict
+from quantbench.run.inputs import Inputs
+from quantbench.run.predict import predict
 from quantbench.tasks.task import Sample
 from tests.tiny_speech import letters_tokenizer, wav2vec2_architecture, whisper_architecture
 

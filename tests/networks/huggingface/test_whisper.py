@@ -12,7 +12,8 @@ from quantbench.errors import UserError
 from quantbench.networks.huggingface.whisper import Prompt, greedy
 from quantbench.quant.layers import find_layers
 from quantbench.quant.observe import observe
-from quantbench.run.inputs import Inputs, predict
+from quantbench.run.inputs import Inputs
+from quantbench.run.predict import predict
 from quantbench.tasks.task import Sample
 from tests.tiny_speech import (
     BANDS,

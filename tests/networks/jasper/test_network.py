@@ -14,7 +14,8 @@ from quantbench.networks.jasper.features import features
 from quantbench.networks.jasper.network import ARCHITECTURES, BLANK, LETTERS, Acoustic, Stage, greedy, steps
 from quantbench.networks.random_weights import seeded
 from quantbench.quant.layers import find_layers
-from quantbench.run.inputs import Inputs, predict
+from quantbench.run.inputs import Inputs
+from quantbench.run.predict import predict
 from quantbench.tasks.task import Sample
 
 
