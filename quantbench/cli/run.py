@@ -100,7 +100,7 @@ def _nothing(_: object) -> None:
     """The job of a call that only prints: it is never run, and importing the real one takes seconds."""
 
 
-def _hand_over(arguments: list[str], request: Request, job: Callable[[DictConfig], None]) -> int:
+def _hand_over(arguments: list[str], request: Request, job: Callable[[DictConfig], Any]) -> int:
     """Calls Hydra's own main, so that sweeps, launchers and --cfg work as its users know them."""
     import hydra
 

@@ -25,11 +25,14 @@ from quantbench.sweep.plan import note, recorded, row_of
 from quantbench.sweep.settings import Settings
 
 
-def run_job(config: DictConfig) -> None:
+def run_job(config: DictConfig) -> float | None:
     """Measure one cell, store its record and note it in the run's list.
 
     A cell that fails becomes a record with its error, so that a sweep goes on; a finished cell is measured again only
     with `force`, and a failure then leaves it as it was.
+
+    Returns:
+        The quantized network's metric, or its SQNR where there is none: what a sweeper that optimizes asks for.
 
     Raises:
         Halt: the results folder cannot be written, so that nothing more can be kept; or the configuration describes no
@@ -52,6 +55,7 @@ def run_job(config: DictConfig) -> None:
         _say_progress(entry, row)
     except Unwritable as error:
         raise Halt(str(error)) from error
+    return None if row is None else row.sqnr_db if row.quantized is None else row.quantized
 
 
 def _enter_working_folder() -> None:

@@ -291,9 +291,9 @@ def test_a_job_stores_its_record_once(tmp_path, monkeypatch):
 
     monkeypatch.setenv("QUANTBENCH_RUN", "test")
     config = compose_one([*SMALL, f"results_dir={tmp_path}"], "a test")
-    job.run_job(config)
+    first = job.run_job(config)
     monkeypatch.setattr(job, "measure", lambda *_: pytest.fail("measured again"))
-    job.run_job(config)
+    assert job.run_job(config) == first == store.read_rows(tmp_path)[0][0].quantized  # for sweepers that optimize
     config.weight_bits = 99
     with pytest.raises(Halt):
         job.run_job(config)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from quantbench.report.networks import Matches
 from quantbench.results.record import Row
+from quantbench.sweep.groups import defaults
 
 Calibration = tuple[str, float | None, str]  # calibrator, its percentile, its options if it has none
 
@@ -56,16 +57,22 @@ def table5_columns(rows: Iterable[Row]) -> tuple[Column, ...]:
     )
 
 
+@cache
+def _usual() -> dict[str, str]:
+    """The choices that are made where nothing is said: those of the paper's tables 3 to 5."""
+    return defaults()
+
+
 def _plain(row: Row) -> bool:
-    """Int8 weights by the paper's scheme, by calibration alone, every layer and nothing else quantized, simulated."""
+    """Int8 weights by the paper's scheme, by the usual method and backend, every layer and nothing else quantized."""
     return (
         row.weight_bits == 8
         and row.mapping == "scale"
         and not row.skip_layers
         and not row.residual_adds
         and row.gelu_bound is None
-        and row.method in (None, "ptq")
-        and row.backend in (None, "simulate")
+        and row.method in (None, _usual()["method"])
+        and row.backend in (None, _usual()["backend"])
         and not (row.method_options or row.backend_options)
     )
 
