@@ -29,7 +29,8 @@ from quantbench.quant.layers import find_layers
 from quantbench.quant.observe import collect
 from quantbench.quant.scheme import Scheme, decide
 from quantbench.quant.simulate import simulate
-from quantbench.run.environment import peak_memory_mb, reset_peak_memory, versions
+from quantbench.results.maker import versions
+from quantbench.run.environment import peak_memory_mb, reset_peak_memory
 
 # name -> (config of the network, the ratio to stay below; None where none is set)
 FORWARD = {

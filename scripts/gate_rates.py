@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from quantbench.gate.drop import Effect, Evidence, by_intervals, by_scores
+from quantbench.gate.drop import Evidence, by_intervals, by_scores
+from quantbench.gate.effect import Effect
 from quantbench.gate.pairs import Pair
 from quantbench.gate.verdict import Amount, Judged, Outcome, Rules, judge
 from quantbench.results.record import Row

@@ -28,6 +28,8 @@ a results folder; where both are folders with per-sample scores, rows are compar
   --max-fp32-drift 0.2   say so where fp32 itself moved by more: points, or percent such as 1%
   --fp32-fails           exit code 1 there
   --ignore COLUMN,...    columns in which the rows of a pair may differ, such as seed or calib,calib_options
+  --lower-is-better NAME, --higher-is-better NAME
+                         of a metric whose name tells not, or tells the contrary; can be repeated
   --markdown FILE        the verdict for a CI's summary; added to the end of $GITHUB_STEP_SUMMARY
   --junit FILE           the verdict as JUnit's XML
   --json FILE            the verdict as JSON; - is the standard output, which then has nothing else
@@ -52,6 +54,8 @@ def main(arguments: list[str]) -> int:
         parser.add_argument(option, type=Path)
     for option in ("--undecided-passes", "--missing-passes", "--fp32-fails", "--github"):
         parser.add_argument(option, action="store_true")
+    for option in ("--lower-is-better", "--higher-is-better"):
+        parser.add_argument(option, action="append", default=[])
     options = parser.parse_args(arguments)
     if options.results is None or options.baseline is None:
         raise UserError("check what? `quantbench check results.csv --baseline baseline.csv`")
@@ -69,6 +73,7 @@ def main(arguments: list[str]) -> int:
 
 def _rules(options: argparse.Namespace) -> Rules:
     from quantbench.gate.verdict import Rules, amount
+    from quantbench.tasks.metrics.direction import plain
 
     try:
         confidence = float(options.confidence.rstrip("% "))
@@ -76,6 +81,8 @@ def _rules(options: argparse.Namespace) -> Rules:
         confidence = 0.0
     if not 50 < confidence < 100:
         raise UserError(f"--confidence={options.confidence}: must be percent above 50 and below 100, such as 95")
+    if both := {plain(name) for name in options.lower_is_better} & set(map(plain, options.higher_is_better)):
+        raise UserError(f"{', '.join(sorted(both))}: --lower-is-better or --higher-is-better, not both")
     return Rules(
         max_drop=amount(options.max_drop, "--max-drop"),
         max_fp32_drift=amount(options.max_fp32_drift, "--max-fp32-drift"),
@@ -83,6 +90,8 @@ def _rules(options: argparse.Namespace) -> Rules:
         undecided_passes=options.undecided_passes,
         missing_passes=options.missing_passes,
         fp32_fails=options.fp32_fails,
+        lower_is_better=tuple(options.lower_is_better),
+        higher_is_better=tuple(options.higher_is_better),
     )
 
 

@@ -18,8 +18,17 @@ from quantbench import __version__ as VERSION
 from quantbench import console
 from quantbench.cli.arguments import Parser
 from quantbench.errors import UserError, in_one_line
-from quantbench.run.environment import FEATURES, PACKAGES, cores, cpu_flags, cpu_name, isa, version_of
+from quantbench.results.maker import PACKAGES, cpu_flags, cpu_name, isa, version_of
+from quantbench.run.environment import cores
 
+# Shown as yes or no: name -> flags of which one must be set.
+FEATURES = {
+    "AVX2": {"avx2"},
+    "AVX-512": {"avx512f"},
+    "VNNI": {"avx512_vnni", "avx_vnni"},
+    "AMX int8": {"amx_int8"},
+    "bf16": {"avx512_bf16", "amx_bf16", "bf16"},
+}
 LAUNCHERS = ("hydra-joblib-launcher", "hydra-submitit-launcher", "hydra-ray-launcher")
 ASSETS_SPACE, KEPT_SPACE = 1e9, 1e8  # bytes that the cache needs: for all assets, and for what runs keep
 SECONDS = 4.0  # that a probe of the network may take
@@ -54,7 +63,7 @@ def _section(title: str, findings: Iterable[tuple[str, str]]) -> bool:
 def _versions() -> Iterable[tuple[str, str]]:
     yield "quantbench", VERSION
     yield "python", f"{platform.python_version()} ({sys.executable})"
-    for package in (*PACKAGES, "datasets"):
+    for package in (*PACKAGES, "hydra-core", "datasets"):
         yield package, version_of(package) or "BROKEN: not installed"
     for package in LAUNCHERS:
         yield package, version_of(package) or "not installed (docs/launchers says what for)"

@@ -44,6 +44,8 @@ def main(arguments: list[str]) -> int:
         if table.name in SHOWN:
             _show(table)
     folded(f"{results.suite}: {overview.counts(results)}")
+    if said := overview.makers(results):
+        folded(said)
     folded(f"page:     {built.page}")
     folded(f"tables:   {folder / 'tables'} ({', '.join(table.name for table in built.tables)})")
     folded(f"figures:  {folder / 'figures'} ({len({path.stem for path in built.figure_files})})")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HELP = """usage: quantbench run [-m] [--config-dir FOLDER] [OVERRIDE ...]
 
 Quantizes a network, evaluates it beside fp32, and writes a row to results.csv in results_dir.
-A cell whose record is there already is not run again.
+A cell whose record is there already is not run again, unless other code, versions or another device made it.
 
   OVERRIDE             key=value, such as calib=entropy or limit=500; `quantbench list` shows the choices
   -m, --multirun       run every combination of key=value1,value2

@@ -13,6 +13,7 @@ from quantbench.results.recipe import recipe, structure
 from quantbench.results.record import Row, grouped, is_structure_run
 
 BAD_INPUT, UNEXPECTED = 2, 1
+MAKER = "other code, versions, device or instruction set"
 
 
 def print_summary(results: Path, run: str, *, broken_off: bool = False) -> int:
@@ -62,6 +63,10 @@ def _print_counts(entries: list[dict[str, Any]], wanted: list[Row]) -> None:
     found = sum(bool(entry.get("found")) for entry in cells)
     if found:
         console.folded(f"{found} of {len(cells)} cells were there before; force=true measures again")
+    if other := sum(bool(entry.get("other")) for entry in cells):
+        console.folded(f"{other} of {len(cells)} cells are of other makers: {MAKER} than here")
+    if again := sum(bool(entry.get("again")) for entry in cells):
+        console.folded(f"{again} of {len(cells)} cells measured again: {MAKER} had made them; reuse=any keeps them")
     for reason in (entry["dropped"] for entry in entries if "dropped" in entry):
         console.folded(f"left out: {reason}")
     missing = Counter(row.model for row in wanted if row.status == "unsupported")

@@ -7,20 +7,21 @@ is quantized - fp32 of its own run, so that fp32 that moved (other weights, anot
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import ndtri
 
 from quantbench.errors import UserError
+from quantbench.gate.effect import Answers, Effect, Mean
 from quantbench.gate.pairs import Pair, change
 from quantbench.results.load import Results
 from quantbench.results.record import Row
-from quantbench.results.stats import bootstrap, tango_bounds, tango_score
+from quantbench.results.stats import bootstrap
 from quantbench.tasks.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -28,117 +29,13 @@ if TYPE_CHECKING:
 
 Parts = NDArray[np.float64]
 Value = Callable[[Parts], float]
-# Equal in two runs of the same computation only. `sqnr_db` is made of the energy of every output, to the last bit.
+# Equal in two runs of the same computation only, where the digest of the outputs is, or `sqnr_db`, which is made of the
+# energy of every output, to the last bit.
 FINGERPRINT = (
     *("fp32", "quantized", "change", "change_low", "change_high", "samples", "agreement", "sqnr_db"),
     *("layers", "layers_quantized"),
 )
-POWER = 0.8
-NORMAL = NormalDist()
 TWO_SIDED_95 = float(ndtri(0.975))
-STEPS = 60
-
-
-class Effect(Protocol):
-    """A drop with what is known of its error. Numbers are points, probabilities from 0 to 1."""
-
-    @property
-    def drop(self) -> float:
-        """The estimate."""
-
-    def bounds(self, confidence: float) -> tuple[float, float]:
-        """The lower and the upper one-sided bound, each of the confidence given."""
-
-    def p_above(self, tolerance: float) -> float:
-        """The one-sided p value of "the true drop is at most `tolerance`": small where it is more."""
-
-    def excludes(self, tolerance: float, confidence: float) -> bool:
-        """Whether a true drop of `tolerance` or more is excluded at this one-sided confidence."""
-
-    def detectable(self, tolerance: float, confidence: float) -> float:
-        """The smallest true drop that is shown to be above `tolerance` with probability 0.8; infinite if none is."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Right or wrong answers: Tango's score test."""
-
-    lost: float
-    won: float
-    samples: int
-
-    @property
-    def drop(self) -> float:
-        """The share of answers lost less that of answers won, in points."""
-        return 100 * (self.lost - self.won) / self.samples
-
-    def bounds(self, confidence: float) -> tuple[float, float]:
-        """The one-sided bounds of the score test."""
-        low, high = tango_bounds(self.lost, self.won, self.samples, NORMAL.inv_cdf(confidence))
-        return 100 * low, 100 * high
-
-    def p_above(self, tolerance: float) -> float:
-        """From the score statistic, taken as normal."""
-        return math.erfc(self._score(tolerance) / math.sqrt(2)) / 2
-
-    def excludes(self, tolerance: float, confidence: float) -> bool:
-        """Whether the score statistic is as low as that."""
-        return self._score(tolerance) <= -NORMAL.inv_cdf(confidence)
-
-    def detectable(self, tolerance: float, confidence: float) -> float:
-        """By the normal approximation, with the variance under the tolerance and under the drop (Connor 1987).
-
-        The answers that change are those that go back and forth without an effect, twice the rarer of lost and won
-        with half a sample more, and the drop.
-        """
-        churn = (2 * min(self.lost, self.won) + 1) / (self.samples + 2)
-        allowed = min(tolerance / 100, 1.0)
-
-        def error(drop: float) -> float:
-            return math.sqrt(max(min(churn + drop, 1.0) - drop * drop, 0.0) / self.samples)
-
-        reach, power = NORMAL.inv_cdf(confidence) * error(allowed), NORMAL.inv_cdf(POWER)
-        low, high = allowed, 1.0
-        if high - allowed < reach + power * error(high):
-            return math.inf
-        for _ in range(STEPS):
-            middle = (low + high) / 2
-            low, high = (middle, high) if middle - allowed < reach + power * error(middle) else (low, middle)
-        return 100 * high
-
-    def _score(self, tolerance: float) -> float:
-        return tango_score(self.lost, self.won, self.samples, min(tolerance / 100, 1.0))
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean, or a metric of the whole corpus, with its standard error: Student's or the normal distribution."""
-
-    drop: float
-    error: float  # infinite where nothing is known of it
-    degrees: float = math.inf
-
-    def bounds(self, confidence: float) -> tuple[float, float]:
-        """Both are infinite where the error is."""
-        reach = self._quantile(confidence) * self.error
-        return self.drop - reach, self.drop + reach
-
-    def p_above(self, tolerance: float) -> float:
-        """0 or 1 where there is no error, 1 where it is not known."""
-        if self.error == 0 or math.isinf(self.error):
-            return 0.0 if self.error == 0 and self.drop > tolerance else 1.0
-        return float(stdtr(self.degrees, -(self.drop - tolerance) / self.error))
-
-    def excludes(self, tolerance: float, confidence: float) -> bool:
-        """Whether the upper bound is below the tolerance."""
-        return self.bounds(confidence)[1] < tolerance
-
-    def detectable(self, tolerance: float, confidence: float) -> float:
-        """The tolerance and so many errors."""
-        return tolerance + (self._quantile(confidence) + self._quantile(POWER)) * self.error
-
-    def _quantile(self, confidence: float) -> float:
-        return float(stdtrit(self.degrees, confidence))
 
 
 @dataclass(frozen=True)
@@ -148,6 +45,7 @@ class Evidence:
     effect: Effect
     source: str
     note: str = ""  # why it is not from samples, where both sides have records
+    lower_is_better: bool = False
 
     @property
     def is_certain(self) -> bool:
@@ -155,22 +53,27 @@ class Evidence:
         return self.source == "same outputs"
 
 
-def evidence(pair: Pair, baseline: Results, new: Results) -> Evidence:
+def evidence(pair: Pair, baseline: Results, new: Results, lower_is_better: bool = False) -> Evidence:
     """From the scores of the same samples where both sides have them, else from the intervals of the two rows.
 
     Raises:
         UserError: a file of per-sample scores is damaged.
     """
     before, now = baseline.samples(pair.baseline.cell), new.samples(pair.new.cell)
+    # What rises when it gets worse has lost what the sides, exchanged, have won.
+    way = Pair(pair.new, pair.baseline) if lower_is_better else pair
+    source, note = "intervals", ""
     if before is not None and now is not None:
         if before.equals(now):
-            return Evidence(by_intervals(pair), "same outputs")
-        if before.filter(["target"]).equals(now.filter(["target"])):  # the index too: the ids of the samples
-            return Evidence(_by_samples(pair, before, now), "samples")
-        return Evidence(by_intervals(pair), "intervals", "the two runs have other samples")
-    if _same_figures(pair):
-        return Evidence(by_intervals(pair), "same outputs")
-    return Evidence(by_intervals(pair), "intervals")
+            source = "same outputs"
+        elif before.filter(["target"]).equals(now.filter(["target"])):  # the index too: the ids of the samples
+            sides = (now, before) if lower_is_better else (before, now)
+            return Evidence(_by_samples(pair, *sides), "samples", lower_is_better=lower_is_better)
+        else:
+            note = "the two runs have other samples"
+    elif _is_same_row(pair, baseline, new) or _same_figures(pair):
+        source = "same outputs"
+    return Evidence(by_intervals(way), source, note, lower_is_better)
 
 
 def by_scores(fp32: Parts, quantized: Parts, new_fp32: Parts, new_quantized: Parts) -> Effect:
@@ -260,9 +163,19 @@ def _answers(row: Row) -> Answers | None:
     return Answers((changed + net * samples) / 2, (changed - net * samples) / 2, samples)
 
 
+def _is_same_row(pair: Pair, baseline: Results, new: Results) -> bool:
+    """Whether a row is compared with itself: in one and the same file, or in a copy, which has its time too."""
+    same_file = os.path.realpath(baseline.path) == os.path.realpath(new.path)
+    return pair.baseline == pair.new and (same_file or pair.new.started is not None)
+
+
 def _same_figures(pair: Pair) -> bool:
+    """By the digests of the outputs where both rows have one, else by their energies."""
     old, new = pair.baseline, pair.new
-    known = old.sqnr_db is not None and math.isfinite(old.sqnr_db)
+    if old.outputs_sha256 and new.outputs_sha256:
+        known = old.outputs_sha256 == new.outputs_sha256
+    else:
+        known = old.sqnr_db is not None and math.isfinite(old.sqnr_db)
     return known and all(getattr(old, name) == getattr(new, name) for name in FINGERPRINT)
 
 

@@ -91,11 +91,13 @@ def notes(report: Report) -> list[str]:
 def explanation(report: Report) -> str:
     """What the numbers are."""
     sure = f"{100 * report.rules.confidence:g} %"
+    lower = dict.fromkeys(shown(row.pair.new.metric) for row in report.rows if row.evidence.lower_is_better)
+    way = f" Better when lower: {', '.join(lower)}." if lower else ""
     return (
         "Change: quantized - fp32, in points. Drop: how much more quantization costs than in the baseline; at least, "
         f"at most: its one-sided {sure} bounds. Held: a drop above the allowed {report.rules.max_drop} is excluded at "
         f"{sure}. Dropped: less than that is excluded, corrected for the number of rows. May have dropped: too few "
-        "samples to tell. Would show: the smallest true drop that is called dropped with probability 80 %."
+        f"samples to tell. Would show: the smallest true drop that is called dropped with probability 80 %.{way}"
     )
 
 
@@ -118,9 +120,7 @@ def markdown(report: Report) -> str:
     left_out = len(report.rows) - len(kept.rows)
     parts = [f"### Quantization gate: {headline(report)}", markdown_rows(kept)]
     if left_out:
-        parts.append(
-            f"{left_out} more rows are left out, all of them {report.rows[MOST_ROWS].outcome.value} or better."
-        )
+        parts.append(f"{left_out} more rows left out, all of them {report.rows[MOST_ROWS].outcome.value} or better.")
     listed = [f"- {markdown_text(note)}" for note in table.notes]
     if len(listed) > MOST_ROWS:
         listed = [*listed[:MOST_ROWS], f"- and {len(listed) - MOST_ROWS} more"]
@@ -286,6 +286,7 @@ def _row(row: Judged) -> dict[str, Any]:
         **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
         "fp32_moved": row.fp32_moved,
         "improved": row.improved,
+        "lower_is_better": row.evidence.lower_is_better,
         "by": row.evidence.source,
     }
 

@@ -12,6 +12,8 @@ from quantbench.errors import UserError
 from quantbench.gate.drop import Evidence, evidence
 from quantbench.gate.pairs import Alone, Matching, Pair
 from quantbench.results.load import Results
+from quantbench.results.recipe import shown
+from quantbench.tasks.metrics.direction import lower_is_better
 
 AMOUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(%?)")
 
@@ -61,6 +63,8 @@ class Rules:
     undecided_passes: bool = False
     missing_passes: bool = False
     fp32_fails: bool = False
+    lower_is_better: tuple[str, ...] = ()  # metrics, whatever they are known for
+    higher_is_better: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,11 +131,23 @@ def check(matching: Matching, baseline: Results, new: Results, rules: Rules) -> 
     """Judge all pairs of rows.
 
     Raises:
-        UserError: a file of per-sample scores is damaged.
+        UserError: a file of per-sample scores is damaged, or nobody knows which way a metric is better.
     """
-    found = [(pair, evidence(pair, baseline, new)) for pair in matching.pairs]
+    ways = _directions({str(pair.new.metric) for pair in matching.pairs}, rules)
+    found = [(pair, evidence(pair, baseline, new, ways[str(pair.new.metric)])) for pair in matching.pairs]
     problems = tuple(f"{side.path}: {problem}" for side in (baseline, new) for problem in side.problems)
     return Report(rules, tuple(judge(found, rules)), matching.missing, matching.added, problems)
+
+
+def _directions(metrics: Iterable[str], rules: Rules) -> dict[str, bool]:
+    """Whether each metric is better when lower."""
+    known = {name: lower_is_better(name, rules.lower_is_better, rules.higher_is_better) for name in sorted(metrics)}
+    if unknown := [name for name, lower in known.items() if lower is None]:
+        raise UserError(
+            f"metric {', '.join(map(shown, unknown))}: better when higher or when lower? Say --higher-is-better "
+            f"{shown(unknown[0])} or --lower-is-better {shown(unknown[0])}"
+        )
+    return {name: bool(lower) for name, lower in known.items()}
 
 
 def judge(found: Sequence[tuple[Pair, Evidence]], rules: Rules) -> list[Judged]:

@@ -25,10 +25,13 @@ def unwritable(path: Path, error: OSError) -> Unwritable:
 def write_files(*files: tuple[Path, bytes]) -> None:
     """Write files under temporary names and force them to disk; once all are there, rename them into place, in order.
 
+    What is a symbolic link stays one: the file that it points to is written.
+
     Raises:
         Unwritable: one cannot be written (disk full, folder read-only).
     """
     partials: list[Path] = []
+    files = tuple((Path(os.path.realpath(path)) if path.is_symlink() else path, content) for path, content in files)
     try:
         for path, content in files:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,13 @@ from quantbench.console import clean, harmless
 from quantbench.results.record import Row
 
 LONGEST = 200
+DEFAULT = ("", "ptq", "simulate")  # method and backend
+# Of the choices in conf/task, by the name of the task.
+CALIBRATION_SAMPLES = {
+    **{"amazon_queen": (16, 128), "fashion_mnist": (1024,), "imagenet": (1024,), "imagenet_photos": (256,)},
+    **{"lee_news": (128,), "librispeech": (2703,), "movie_sentences": (256,), "squad": (128,), "synthetic": (8,)},
+    "trec": (256,),
+}
 
 
 def shown(text: object) -> str:
@@ -27,6 +34,17 @@ def structure(row: Row) -> str:
     return f"{figures} on {row.samples or 0:,} random inputs (task {row.task}: no accuracy)"
 
 
+def _choice(name: str | None, options: str | None) -> str:
+    return " ".join(filter(None, (name, options)))
+
+
+def _has_own_calibration(row: Row) -> bool:
+    """Whether fewer or more samples calibrated than the task's default, and the options do not say so."""
+    usual = CALIBRATION_SAMPLES.get(row.task)
+    said = "calibration_samples=" in (row.task_options or "")
+    return bool(usual and row.calibration_samples and row.calibration_samples not in usual and not said)
+
+
 def recipe(row: Row) -> str:
     """A scheme in a few words, such as `w8 per_channel, a8 entropy`: with all that tells it from the default."""
     activations = "activations float"
@@ -39,10 +57,11 @@ def recipe(row: Row) -> str:
         "residual adds": row.residual_adds,
         "" if row.gelu_bound is None else f"GELU{row.gelu_bound:.10g}": row.gelu_bound,
         f"without {row.skip_layers}": row.skip_layers,
-        f"{row.method} {row.method_options}": row.method_options,
-        f"{row.backend} {row.backend_options}": row.backend_options,
+        _choice(row.method, row.method_options): row.method_options or row.method not in (None, *DEFAULT),
+        _choice(row.backend, row.backend_options): row.backend_options or row.backend not in (None, *DEFAULT),
         str(row.model_options): row.model_options,
         str(row.task_options): row.task_options,
+        f"{row.calibration_samples} calibration samples": _has_own_calibration(row),
         f"seed {row.seed}": row.seed,
     }
     said = [word for word, differs in extras.items() if differs]

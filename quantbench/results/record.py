@@ -47,6 +47,7 @@ class Row:
     secondary_change_high: float | None = None
     agreement: float | None = None  # percent of evaluated samples with the same prediction, unlabelled ones included
     sqnr_db: float | None = None  # 10 log10(signal / noise) of the outputs, energies summed over all samples
+    outputs_sha256: str | None = None  # of the quantized outputs, its first digits: equal where every bit of them is
     calib: str | None = None  # empty where activations stay in float
     calib_options: str | None = None  # "percentile=99.99"
     granularity: str | None = None  # of the weights: per_channel or per_tensor
@@ -72,8 +73,11 @@ class Row:
     seconds: float | None = None  # of this cell in all; less than its passes where some were kept from before
     peak_memory_mb: float | None = None
     device: str | None = None
+    device_name: str | None = None  # model of the CPU or GPU
     isa: str | None = None
     torch: str | None = None
+    code: str | None = None  # of the source files that compute, see maker.py
+    maker: str | None = None  # of code, versions, device and instruction set: rows of one maker have it in common
     git: str | None = None
     started: str | None = None
     status: str = "ok"  # ok, failed (bad input or missing data), error (unexpected) or unsupported (not built yet)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 Scores = NDArray[np.float64]
-BISECTIONS = 60  # bounds are exact to 2e-18 of a share
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,11 @@ def paired_change(before: Scores, after: Scores, confidence: float = 0.95) -> Ch
     Scores of 0 or 100 points (right or wrong) get the Agresti-Min interval for a difference of paired proportions
     (Agresti and Min 2005, "Simple improved confidence intervals for comparing matched proportions"): half a sample is
     added to each of the four cells of the paired table, so that even a sample without a single changed answer has an
-    honest width. Any other scores get Student's interval of the mean difference.
+    honest width. Other scores between 0 and 100 (F1) get the same by two samples more, of which half a one lost
+    everything and half a one won everything: Student's interval of the enlarged sample, which on right or wrong answers
+    is never narrower than Agresti and Min's. Few samples of which none changed are thus no certainty: there are changes
+    too rare to be among them. Scores beyond these bounds get Student's interval of the mean difference, and an infinite
+    one where all changed alike.
 
     Args:
         before: float64 [n], one score a sample.
@@ -60,13 +63,16 @@ def paired_change(before: Scores, after: Scores, confidence: float = 0.95) -> Ch
     difference = _difference(before, after)
     value = float(difference.mean())
     flips = _flips(before, after)
+    if flips is None and not _bounded(before, after):
+        half = _student_half_width(difference, confidence)
+        return Change(value, value - half, value + half)
     if flips is not None:
         centre, half = _agresti_min(*flips, len(before), confidence)
-        low, high = max(centre - half, -1.0) * 100, min(centre + half, 1.0) * 100
     else:
-        half = _student_half_width(difference, confidence)
-        low, high = value - half, value + half
-    return Change(value, low, high)
+        centre, error = _enlarged(difference)
+        half = float(stdtrit(len(before) + 1, (1 + confidence) / 2)) * error
+    low, high = max(centre - half, -1.0) * 100, min(centre + half, 1.0) * 100
+    return Change(value, min(low, value), max(high, value))
 
 
 def bootstrap(
@@ -83,8 +89,8 @@ def bootstrap(
     which is no mean of scores keeps its definition. The interval is made of the percentiles of the resampled changes
     (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13). Their BCa interval (chapter 14) also
     corrects for skewness, but computes the metric once more without each sample in turn, which for mAP costs more than
-    the bootstrap itself, and divides 0 by 0 where no sample changed; the percentiles then have width 0. Below some
-    100 samples both are too narrow.
+    the bootstrap itself, and divides 0 by 0 where no sample changed; the percentiles then have width 0, see `widened`.
+    Below some 100 samples both are too narrow.
 
     Args:
         statistic: from the indices of samples (some repeated, some absent) to the metric's change in points; the
@@ -108,6 +114,24 @@ def bootstrap(
         raise ValueError(f"the statistic is undefined for {(~np.isfinite(drawn)).sum()} of {resamples} draws")
     low, high = np.quantile(drawn, ((1 - confidence) / 2, (1 + confidence) / 2))
     return Change(value, float(low), float(high))
+
+
+def widened(change: Change, samples: int, unchanged: int) -> Change:
+    """The 95 % interval of a bootstrap, with what drawing the same samples again cannot show: rarer changes.
+
+    Where no sample changed every draw says 0, and the percentiles claim certainty. As in `paired_change`, half a sample
+    that lost everything and half a one that won everything are added, here to those that did not change at all: their
+    share of a standard error of 100 / (samples + 2) points, in quadrature. With none changed that is the interval of
+    Agresti and Min for right or wrong answers without a changed one; where every sample changed it is nothing.
+
+    Args:
+        change: by `bootstrap`, of a metric in which one of n equal samples is worth 100 / n points.
+        samples: how many there are.
+        unchanged: how many of them contribute the same to the metric in both executions.
+    """
+    reach = 100 * float(ndtri(0.975)) * math.sqrt(unchanged / samples) / (samples + 2)
+    low, high = math.hypot(change.value - change.low, reach), math.hypot(change.high - change.value, reach)
+    return Change(change.value, change.value - low, change.value + high)
 
 
 def mcnemar(before: Scores, after: Scores) -> float:
@@ -159,7 +183,9 @@ def smallest_detectable_drop(before: Scores, after: Scores, *, confidence: float
     design", solved for the drop, with the variance under the drop in both terms, as the interval estimates it there.
     Good to some points of power from 10 samples on.
 
-    Any other scores: Student's quantiles and the observed standard deviation of the differences.
+    Other scores between 0 and 100: the same, the churn being the variance of the changes in the enlarged sample of
+    `paired_change`, and the drop taken for one of samples that lose everything. Any other scores: Student's quantiles
+    and the observed standard deviation of the differences.
 
     Args:
         before: float64 [n], one score a sample.
@@ -168,8 +194,8 @@ def smallest_detectable_drop(before: Scores, after: Scores, *, confidence: float
         power: the probability to find the drop, between 0.5 and 1.
 
     Returns:
-        Above 0. Infinite where the sample cannot tell: too few right or wrong answers for any drop to be found, a
-        single sample of other scores, or other scores whose differences are all equal.
+        Above 0. Infinite where the sample cannot tell: too few right or wrong answers for any drop to be found, scores
+        beyond 0 to 100 that are of a single sample or whose differences are all equal.
 
     Raises:
         ValueError: the shapes differ, or there is no sample.
@@ -177,7 +203,10 @@ def smallest_detectable_drop(before: Scores, after: Scores, *, confidence: float
     difference = _difference(before, after)
     samples, flips = len(difference), _flips(before, after)
     if flips is not None:
-        return 100 * _detectable_share(min(flips), samples, confidence, power)
+        return 100 * _detectable_share((2 * min(flips) + 1) / (samples + 2), samples, confidence, power)
+    if _bounded(before, after):
+        churn = (samples + 1) * _enlarged(difference)[1] ** 2
+        return 100 * _detectable_share(churn, samples, confidence, power)
     if np.ptp(difference) == 0:
         return math.inf
     quantiles = float(stdtrit(samples - 1, confidence) + stdtrit(samples - 1, power))
@@ -197,37 +226,6 @@ def detectable_by_interval(change: Change, *, confidence: float = 0.95, power: f
     """
     error = (change.high - change.low) / (2 * float(ndtri(0.975)))
     return float(ndtri(confidence) + ndtri(power)) * error if error > 0 else math.inf
-
-
-def tango_score(lost: float, won: float, samples: int, drop: float) -> float:
-    """The score statistic of "the true drop is `drop`": standard normal where it is; large where it is more.
-
-    Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
-    design", Statistics in Medicine 17. Its variance is that under the hypothesis tested. An interval with the observed
-    variance (Wald's, or Agresti and Min's) calls a drop of 1 % excluded because few answers happened to change; this
-    one does not.
-
-    Args:
-        lost: answers that became wrong.
-        won: answers that became right.
-        samples: of which these are some.
-        drop: a share of the samples, from -1 to 1.
-    """
-    observed = lost - won - samples * drop
-    # Of the quadratic equation whose root is the likeliest share of won answers under the hypothesis.
-    a = 2 * samples
-    b = -lost - won + (2 * samples - lost + won) * drop
-    c = -won * drop * (1 - drop)
-    share_won = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
-    variance = samples * (2 * share_won + drop * (1 - drop))
-    if variance <= 0:
-        return 0.0 if abs(observed) < 1e-9 else math.copysign(math.inf, observed)
-    return observed / math.sqrt(variance)
-
-
-def tango_bounds(lost: float, won: float, samples: int, quantile: float) -> tuple[float, float]:
-    """The drops, as shares, that the score test just does not exclude at `quantile` of the normal distribution."""
-    return _tango_drop(lost, won, samples, quantile), _tango_drop(lost, won, samples, -quantile)
 
 
 def repeats(values: Sequence[float]) -> Repeats:
@@ -259,13 +257,25 @@ def _flips(before: Scores, after: Scores) -> tuple[int, int] | None:
     return int((after < before).sum()), int((after > before).sum())
 
 
-def _detectable_share(rarer: int, samples: int, confidence: float, power: float) -> float:
+def _bounded(before: Scores, after: Scores) -> bool:
+    """Whether all scores are between 0 and 100 points, as those of metrics in percent are."""
+    return bool(min(before.min(), after.min()) >= 0 and max(before.max(), after.max()) <= 100)
+
+
+def _enlarged(difference: Scores) -> tuple[float, float]:
+    """Mean and standard error, as fractions, with half a sample of -100, half a one of 100 and one of 0 points more."""
+    enlarged, total = len(difference) + 2, float(difference.sum()) / 100
+    squares = float((difference**2).sum()) / 100**2 + 1
+    variance = (squares - total**2 / enlarged) / (enlarged - 1)
+    return total / enlarged, math.sqrt(variance / enlarged)
+
+
+def _detectable_share(churn: float, samples: int, confidence: float, power: float) -> float:
     """The smallest d with n d^2 = k^2 (min(churn + d, 1) - d^2), k the sum of the quantiles; inf if none is found."""
     centre, half = _agresti_min(samples, 0, samples, 2 * confidence - 1)
     if centre + half >= 0:
         return math.inf
     k2 = float(ndtri(confidence) + ndtri(power)) ** 2
-    churn = (2 * rarer + 1) / (samples + 2)
     drop = (k2 + math.sqrt(k2**2 + 4 * (samples + k2) * k2 * churn)) / (2 * (samples + k2))
     return min(drop, math.sqrt(k2 / (samples + k2)))  # no more than all answers can change
 
@@ -279,19 +289,7 @@ def _agresti_min(lost: int, won: int, samples: int, confidence: float) -> tuple[
 
 
 def _student_half_width(difference: NDArray[np.float64], confidence: float) -> float:
-    if len(difference) < 2:
+    if np.ptp(difference) == 0:  # of a single sample, too
         return math.inf
     error = float(difference.std(ddof=1)) / math.sqrt(len(difference))
     return float(stdtrit(len(difference) - 1, (1 + confidence) / 2)) * error
-
-
-def _tango_drop(lost: float, won: float, samples: int, wanted: float) -> float:
-    """The drop at which the statistic, which falls as the drop rises, has the wanted value."""
-    low, high = -1.0, 1.0
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if tango_score(lost, won, samples, middle) > wanted:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2

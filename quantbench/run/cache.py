@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
-from pathlib import Path
 
 from quantbench.assets import cache_folder
 from quantbench.errors import UserError
@@ -15,9 +12,6 @@ from quantbench.results.arrays import Arrays as Arrays
 from quantbench.results.files import Unwritable, remove_leftovers
 
 LARGEST = 1 << 30  # bytes of an array that is kept: the outputs of ImageNet's 50,000 photos are 0.2 GB
-
-# What computes the kept values. Another version of any of these files makes its own values.
-SOURCES = ("quant", "networks", "tasks", "run", "results/histograms.py")
 
 
 def recall(kind: str, key: str, names: tuple[str, ...], make: Callable[[], Arrays]) -> tuple[Arrays, bool]:
@@ -38,15 +32,3 @@ def recall(kind: str, key: str, names: tuple[str, ...], make: Callable[[], Array
             write_arrays(path, arrays)
             remove_leftovers(path.parent)
     return arrays, False
-
-
-@cache
-def code_version() -> str:
-    """A fingerprint of the source files whose change could change a kept value."""
-    package = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for source in SOURCES:
-        files = [package / source] if source.endswith(".py") else sorted((package / source).rglob("*.py"))
-        for file in files:
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]

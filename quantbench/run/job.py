@@ -21,7 +21,7 @@ from quantbench.run.measure import measure
 from quantbench.sweep.cell import Cell, cell_from_settings
 from quantbench.sweep.command import command, own_options
 from quantbench.sweep.compose import typed
-from quantbench.sweep.plan import note, recorded, row_of
+from quantbench.sweep.plan import is_of_another, note, recorded, row_of
 from quantbench.sweep.settings import Settings
 
 
@@ -29,7 +29,7 @@ def run_job(config: DictConfig) -> float | None:
     """Measure one cell, store its record and note it in the run's list.
 
     A cell that fails becomes a record with its error, so that a sweep goes on; a finished cell is measured again only
-    with `force`, and a failure then leaves it as it was.
+    with `force` or where another maker made it, and a failure then leaves it as it was.
 
     Returns:
         The quantized network's metric, or its SQNR where there is none: what a sweeper that optimizes asks for.
@@ -80,7 +80,7 @@ def _in_sweep() -> bool:
 def _attempt(cell: Cell, settings: Settings, config: DictConfig, results: Path) -> tuple[dict[str, Any], Row | None]:
     """Measure a cell unless its record is there; what the run's list shall say of it, and its row."""
     before = row_of(results, cell)
-    if entry := recorded(before, settings):
+    if entry := recorded(before, settings, cell.device):
         return entry, before
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -88,9 +88,11 @@ def _attempt(cell: Cell, settings: Settings, config: DictConfig, results: Path) 
     # Read once more: another process may have measured it meanwhile.
     if record.row.status != "ok" and (kept := row_of(results, cell)) and kept.status == "ok":
         said = f"measured again in vain: {record.row.error}"
-        return {"cell": cell.hash, "found": True, "invalid": said}, record.row
+        other = {"other": True} if is_of_another(kept, cell.device) else {}
+        return {"cell": cell.hash, "found": True, "invalid": said, **other}, record.row
     store.write_record(results, record)
-    return {"cell": cell.hash}, record.row
+    again = {"again": True} if not settings.force and is_of_another(before, cell.device) else {}
+    return {"cell": cell.hash, **again}, record.row
 
 
 def _say_progress(entry: dict[str, Any], row: Row | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import time
 import traceback
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from quantbench import backends, lookup, methods
 from quantbench.errors import UserError, in_one_line, interruption, ran_out, unexpected
@@ -21,8 +23,9 @@ from quantbench.quant.layers import find_layers
 from quantbench.quant.scheme import Scheme
 from quantbench.quant.sqnr import site_sqnr_db
 from quantbench.quant.transforms.gelu import clip_gelu
+from quantbench.results.maker import code_version, device_name, git_revision, isa, maker_id, versions
 from quantbench.results.record import Record, Row, spelled
-from quantbench.run.environment import git_revision, isa, peak_memory_mb, reset_peak_memory, versions
+from quantbench.run.environment import peak_memory_mb, reset_peak_memory
 from quantbench.run.inputs import Broken
 from quantbench.run.memory import ADVICE, OutOfMemory, fitting_batch, halve_batch
 from quantbench.run.predict import predict
@@ -111,6 +114,7 @@ def _measure(cell: Cell, row: Row) -> Record:
     row = replace(
         row,
         **scores(samples, reference.task),
+        outputs_sha256=_digest(outputs),
         calibration_samples=len(reference.calibration.samples) if calibration else 0,
         layers=len(prepared.layers),
         layers_quantized=len(quantized.layers),
@@ -180,8 +184,11 @@ def _described(cell: Cell) -> Row:
         seed=cell.seed,
         batch_size=cell.batch_size,
         device=cell.device,
+        device_name=device_name(cell.device),
         isa=isa(),
         torch=torch.__version__,
+        code=code_version(),
+        maker=maker_id(cell.device),
         git=git_revision(),
     )
 
@@ -202,6 +209,13 @@ def _details(cell: Cell, reference: Reference, prepared: Prepared, quantized: Qu
         "versions": versions(),
         "threads": torch.get_num_threads(),
     }
+
+
+def _digest(outputs: Tensor) -> str:
+    """Sixteen hexadecimal digits of the outputs, float32 [items, ...], to the last bit."""
+    digest = hashlib.sha256(str(tuple(outputs.shape)).encode())
+    digest.update(outputs.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _use_exact_float32() -> None:

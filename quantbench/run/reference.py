@@ -26,10 +26,10 @@ from quantbench.quant.observe import collect
 from quantbench.quant.transforms.fold import fold_batch_norm
 from quantbench.quant.transforms.gelu import clip_gelu
 from quantbench.results.histograms import NAMES, pack, unpack
+from quantbench.results.maker import PASSES, code_version, device_name, isa, versions
 from quantbench.results.record import fingerprint
 from quantbench.run import memory as fitting
-from quantbench.run.cache import Arrays, code_version, recall
-from quantbench.run.environment import isa, versions
+from quantbench.run.cache import Arrays, recall
 from quantbench.run.inputs import Inputs, in_fast_layout
 from quantbench.run.memory import memory_for
 from quantbench.run.predict import predict
@@ -100,7 +100,8 @@ def _load(shared: str) -> Reference:
         "task": {name: value for name, value in parts["task"].items() if name != "calibration_samples"},
         "batch_size": parts["batch_size"],
         "device": parts["device"],
-        "code": code_version(),
+        "device_name": device_name(parts["device"]),
+        "code": code_version(PASSES),  # the catalogue with the checksums of the assets is among these files
         "versions": versions(),
         "isa": isa(),
         "threads": torch.get_num_threads(),

@@ -20,6 +20,7 @@ from quantbench.results.stats import (
     mcnemar,
     paired_change,
     smallest_detectable_drop,
+    widened,
 )
 from quantbench.run.inputs import Inputs
 from quantbench.tasks.metrics.metric import BadTarget, Metric
@@ -132,6 +133,11 @@ def _judge(metric: Metric, before: Parts, after: Parts) -> tuple[float, float, C
         change = bootstrap(lambda drawn: value(after[drawn]) - value(before[drawn]), len(before))
     except ValueError as error:
         raise UserError(f"{metric.name} has no interval: {error}; raise limit") from error
+    unchanged = int((before == after).reshape(len(before), -1).all(1).sum())
+    if metric.percent:
+        change = widened(change, len(before), unchanged)
+    elif unchanged == len(before):  # nothing is known of what it could have been
+        change = Change(change.value, -math.inf, math.inf)
     return value(before), value(after), change
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from quantbench.results.record import spelled
 from quantbench.sweep.groups import find_groups, load_yaml
 
 # Where a run writes and what it does with what is there: no part of a cell.
-LEFT_OUT = ("results_dir", "force", "retry", "threads")
+LEFT_OUT = ("results_dir", "force", "retry", "reuse", "threads")
 
 
 def command() -> str:
@@ -43,5 +44,20 @@ def own_options(config: DictConfig) -> dict[str, str | None]:
         file = files[group].get(hydra.runtime.choices[group])
         usual = load_yaml(file) if file else {}
         values: Any = OmegaConf.to_container(config[group], resolve=True)
-        found[f"{group}_options"] = spelled({key: value for key, value in values.items() if value != usual.get(key)})
+        found[f"{group}_options"] = spelled(_without_places(values, usual))
     return found
+
+
+def _without_places(values: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are not as usual, the same on every machine: where files lie is no part of what is measured.
+
+    `path` is left out; of any other file or folder its name stays. The name of the choice has its own column.
+    """
+    own = {key: value for key, value in values.items() if value != usual.get(key) and key not in ("path", "name")}
+    return {key: _place(value) if isinstance(value, str) else value for key, value in own.items()}
+
+
+def _place(value: str) -> str:
+    path = Path(value).expanduser()
+    is_place = value.startswith((".", "/", "~")) or (bool(value) and path.exists())
+    return path.name if is_place and path.name else value

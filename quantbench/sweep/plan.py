@@ -14,6 +14,7 @@ from typing import Any
 
 from quantbench.errors import Mismatch, UserError
 from quantbench.results import store
+from quantbench.results.maker import maker_id
 from quantbench.results.record import Row
 from quantbench.sweep.cell import Cell, cell_from_settings
 from quantbench.sweep.settings import Settings
@@ -55,7 +56,7 @@ def plan(
         except UserError as error:
             entries.append({"invalid": str(error)})
         else:
-            entry = None if cell.hash in seen else recorded(row_of(results, cell), settings)
+            entry = None if cell.hash in seen else recorded(row_of(results, cell), settings, cell.device)
             if entry is not None:
                 entries.append(entry)
             elif cell.hash not in seen:
@@ -78,16 +79,28 @@ def row_of(results: Path, cell: Cell) -> Row | None:
         return None
 
 
-def recorded(row: Row | None, settings: Settings) -> dict[str, Any] | None:
+def recorded(row: Row | None, settings: Settings, device: str) -> dict[str, Any] | None:
     """What the run's list says of a cell whose record, with this row, stays; None where it is to be measured.
 
-    A failed cell stays as it is until `retry=failed`; everything is measured again with `force`.
+    A failed cell stays as it is until `retry=failed`, a finished one of another maker until `reuse` is not `any`;
+    everything is measured again with `force`.
     """
     if row is None or settings.force:
         return None
     if row.status in ("failed", "error"):
         return None if settings.retry == "failed" else {"cell": row.cell, "found": True, "failed": True}
-    return {"cell": row.cell, "found": True}
+    other = is_of_another(row, device)
+    if other and settings.reuse != "any":
+        return None
+    return {"cell": row.cell, "found": True, **({"other": True} if other else {})}
+
+
+def is_of_another(row: Row | None, device: str) -> bool:
+    """Whether a finished row was made by other code, versions or another device than those here; an old one tells not.
+
+    Only a row that says `ok` or `unsupported` is finished.
+    """
+    return row is not None and row.status in ("ok", "unsupported") and row.maker != maker_id(device)
 
 
 def note(results: Path, *entries: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from quantbench.errors import UserError
 NAME = "settings"  # in the defaults of conf/config.yaml
 MAPPINGS = ("scale", "affine")
 DEVICES = ("auto", "cpu", "cuda")
+REUSE = ("same", "any")
 MOST_THREADS = 1024  # more than any machine has; the system ends a program that asks for too many
 
 
@@ -46,6 +47,7 @@ class Settings:
     results_dir: str = "quantbench-results"
     force: bool = False
     retry: str | None = None
+    reuse: str = "same"
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -62,6 +64,7 @@ class Settings:
         self._one_of("mapping", MAPPINGS)
         self._one_of("device", DEVICES)
         self._one_of("retry", (None, "failed"))
+        self._one_of("reuse", REUSE)
         if self.gelu_bound is not None and not 0 < self.gelu_bound < math.inf:
             raise UserError(f"gelu_bound={self.gelu_bound}: must be a number above 0")
         if not self.results_dir:

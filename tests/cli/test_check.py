@@ -136,7 +136,8 @@ def test_names_command_nothing_in_check_and_compare(folder, capsys, monkeypatch,
     write("a.csv", hostile, gone)
     write("b.csv", replace(hostile, quantized=40.0, change_low=-51.0, change_high=-49.0), fail)
     arguments = ["b.csv", "--baseline", "a.csv", "--markdown", "a.md", "--junit", "a.xml", "--json", "a.json"]
-    assert cli.main(["check", *arguments]) in (1, 2)
+    assert_harmless(refused(capsys, "check", *arguments))  # nobody knows the metric
+    assert cli.main(["check", *arguments, f"--higher-is-better={hostile.metric}"]) in (1, 2)
     captured = capsys.readouterr()
     texts = [captured.out, captured.err, *(Path(name).read_text() for name in ("a.md", "a.xml", "a.json"))]
     assert cli.main(["compare", "a.csv", "b.csv", "--markdown", "c.md", "--figure", "c"]) == 0
@@ -235,3 +236,44 @@ def test_the_examples_are_yaml_whose_options_exist(name):
     after = text[text.index("quantbench check") :].replace("\n", " ").split(" - ")[0].split("  allow_failure")[0]
     options = [word for word in after.split("actions/upload")[0].split() if word.startswith("--")]
     assert options and all(f"  {option} " in HELP or f" {option} " in HELP for option in options)
+
+
+WER = {"metric": "wer", "samples": 2620, "fp32": 3.9, "p_value": None, "sqnr_db": None, "started": None}
+BEFORE = replace(ROW, **WER, quantized=4.0, change=0.1, change_low=0.0, change_high=0.2)
+NOW = replace(ROW, **WER, quantized=9.9, change=6.0, change_low=5.8, change_high=6.2)
+
+
+def test_an_error_rate_that_rises_has_dropped_and_one_that_falls_has_improved(folder, capsys):
+    write("baseline.csv", BEFORE)
+    write("results.csv", NOW)
+    assert check("--json", "verdict.json") == 1
+    output = " ".join(capsys.readouterr().out.split())
+    assert "1 dropped" in output and "Better when lower: wer." in output and "improved" not in output
+    (row,) = json.loads(Path("verdict.json").read_text())["rows"]
+    assert row["drop"] == pytest.approx(5.9) and row["lower_is_better"] and not row["improved"]
+    write("baseline.csv", NOW)
+    write("results.csv", BEFORE)
+    assert check() == 0
+    assert "improved: quantization costs 5.90 points less" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_metric_of_which_nobody_knows_the_better_way_is_refused_until_it_is_said(folder, capsys):
+    for name, row in (("baseline.csv", BEFORE), ("results.csv", NOW)):
+        write(name, replace(row, metric="badness"))
+    arguments = ("check", "results.csv", "--baseline", "baseline.csv")
+    said = refused(capsys, *arguments)
+    assert "badness" in said and "--lower-is-better badness" in said and "--higher-is-better badness" in said
+    assert check("--lower-is-better", "other", "--lower-is-better", "badness") == 1
+    assert check("--higher-is-better", "badness") == 0
+    assert "improved" in capsys.readouterr().out
+    both = ("--lower-is-better", "badness", "--higher-is-better", "Badness")
+    assert "not both" in refused(capsys, *arguments, *both)
+
+
+def test_a_file_against_itself_is_held(folder, capsys):
+    noiseless = replace(GOOD, cell="c" * 12, model="whisper", sqnr_db=None, started=None)
+    write("results.csv", GOOD, noiseless, replace(NOW, model="mine"))
+    assert cli.main(["check", "results.csv", "--baseline", "results.csv"]) == 0
+    assert "3 rows compared: 3 held" in " ".join(capsys.readouterr().out.split())
+    desk = str(ROOT / "results" / "desk" / "results.csv")
+    assert cli.main(["check", desk, "--baseline", desk]) == 0

@@ -10,7 +10,7 @@ import pytest
 
 from quantbench.cli import doctor
 from quantbench.cli import main as cli
-from quantbench.run.environment import isa
+from quantbench.results.maker import isa
 from tests.shared import refused
 
 

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from quantbench.cli.summary import print_summary
 from quantbench.results import store
-from quantbench.results.recipe import recipe
+from quantbench.results.recipe import CALIBRATION_SAMPLES, recipe
 from quantbench.results.record import Record
 from quantbench.run.job import progress_line
+from quantbench.sweep.groups import conf_folder
 from tests.shared import ROW
 
 WIDE = replace(
@@ -16,7 +18,14 @@ WIDE = replace(
 )
 STRUCTURE = {
     **dict.fromkeys(("metric", "fp32", "quantized", "change", "change_low", "change_high", "relative_change")),
-    **{"cell": "bbbbbbbbbbbb", "model": "resnet18", "task": "synthetic", "samples": 8, "sqnr_db": 23.14},
+    **{
+        "cell": "bbbbbbbbbbbb",
+        "model": "resnet18",
+        "task": "synthetic",
+        "samples": 8,
+        "sqnr_db": 23.14,
+        "calibration_samples": 8,
+    },
     **{"calib": "max", "fold_bn": False},
 }
 
@@ -97,3 +106,17 @@ def test_a_recipe_names_all_that_differs_from_the_default():
     more = replace(ROW, residual_adds=True, gelu_bound=10.0, fold_bn=True)
     assert recipe(more) == "w8 per_channel, a8 max, bn folded, residual adds, GELU10"
     assert recipe(replace(ROW, gelu_bound=0.5)) == "w8 per_channel, a8 max, GELU0.5"
+    own = replace(ROW, method="mine", backend="theirs", backend_options="threads=2", calibration_samples=64)
+    assert recipe(own) == "w8 per_channel, a8 max, mine, theirs threads=2, 64 calibration samples"
+    own = replace(ROW, calibration_samples=64, task_options="calibration_samples=64")
+    assert recipe(own) == "w8 per_channel, a8 max, calibration_samples=64"
+    assert recipe(replace(ROW, calibration_samples=0, activation_bits=None)) == "w8 per_channel, activations float"
+
+
+def test_the_usual_numbers_of_calibration_samples_are_those_of_the_choices():
+    usual = {}
+    for file in (conf_folder() / "task").glob("*.yaml"):
+        choice = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if "calibration_samples" in choice:
+            usual.setdefault(choice["name"], set()).add(choice["calibration_samples"])
+    assert {name: set(numbers) for name, numbers in CALIBRATION_SAMPLES.items()} == usual

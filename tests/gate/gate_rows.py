@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quantbench.gate.drop import Effect, Evidence
+from quantbench.gate.drop import Evidence
+from quantbench.gate.effect import Effect
 from quantbench.gate.pairs import Pair
 from quantbench.gate.verdict import Amount, Rules
 from quantbench.results.record import Row

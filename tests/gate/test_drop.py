@@ -8,10 +8,11 @@ import pytest
 from scipy.stats import norm, t
 
 from quantbench.errors import UserError
-from quantbench.gate.drop import Answers, Mean, by_corpus, by_intervals, by_scores, evidence
+from quantbench.gate.drop import by_corpus, by_intervals, by_scores, evidence
+from quantbench.gate.effect import Answers, Mean
 from quantbench.gate.pairs import Pair
+from quantbench.gate.tango import tango_score
 from quantbench.results.load import Results
-from quantbench.results.stats import tango_score
 from quantbench.results.store import SAMPLES, samples_path
 from quantbench.tasks.metrics.correlation import pearson
 from quantbench.tasks.metrics.transcription import accuracy
@@ -191,7 +192,45 @@ def test_the_same_figures_to_the_last_digit_are_the_same_outputs():
     rounded = replace(again, sqnr_db=30.000000000000004)
     assert evidence(Pair(row, rounded), CSV, CSV).source == "intervals"
     nothing = replace(row, sqnr_db=None)
-    assert evidence(Pair(nothing, nothing), CSV, CSV).source == "intervals"
+    assert evidence(Pair(nothing, replace(nothing, seconds=9.0)), CSV, CSV).source == "intervals"
+    digest = replace(nothing, outputs_sha256="a")
+    assert evidence(Pair(digest, replace(digest, seconds=9.0)), CSV, CSV).is_certain
+    for other in ({"outputs_sha256": "b"}, {"outputs_sha256": "b", "sqnr_db": 30.0}, {"fp32": 1.0}):
+        base = replace(digest, sqnr_db=other.get("sqnr_db"))
+        assert evidence(Pair(base, replace(base, seconds=9.0, **other)), CSV, CSV).source == "intervals"
+
+
+def test_a_row_is_itself_in_one_file_and_in_a_copy_that_has_its_time(tmp_path):
+    row = replace(measured(*answers(20, 2)), sqnr_db=None)
+    untimed = replace(row, started=None)
+    other = Results(Path("other.csv"), [])
+    assert evidence(Pair(row, row), CSV, other).is_certain and evidence(Pair(untimed, untimed), CSV, CSV).is_certain
+    assert evidence(Pair(untimed, untimed), CSV, other).source == "intervals"
+
+
+@pytest.mark.parametrize("right_or_wrong", [True, False])
+def test_what_is_better_when_lower_drops_when_it_rises(tmp_path, right_or_wrong):
+    """The same answers as error rates: every number but that of the scores themselves is the same."""
+    fp32, before = answers(400, 40, lost=6, won=2)
+    _, now = answers(400, 40, lost=30, won=2)
+    if not right_or_wrong:
+        fp32, before, now = 0.9 * fp32 + 1, 0.9 * before + 1, 0.9 * now + 1
+    p_value = 0.5 if right_or_wrong else None
+    for samples in (True, False):
+        effects = []
+        for lower, sides in ((False, (fp32, before, now)), (True, (100 - fp32, 100 - before, 100 - now))):
+            top, old, new = sides
+            rows = [measured(top, x, cell=c, p_value=p_value) for x, c in ((old, "a"), (new, "b"))]
+            names = [f"{lower}{samples}{side}" for side in "ab"]
+            folders = [
+                folder(tmp_path / n, r.cell, frame(top, x)) for n, r, x in zip(names, rows, (old, new), strict=True)
+            ]
+            if not samples:
+                folders = [CSV, CSV]
+            effects.append(evidence(Pair(*rows), *folders, lower_is_better=lower).effect)
+        assert effects[0].drop == pytest.approx(effects[1].drop) and effects[0].drop > 5
+        assert effects[0].bounds(0.95) == pytest.approx(effects[1].bounds(0.95))
+        assert effects[0].p_above(1.0) == pytest.approx(effects[1].p_above(1.0)) and effects[0].p_above(1.0) < 0.05
 
 
 def test_samples_are_paired_by_their_ids(tmp_path):

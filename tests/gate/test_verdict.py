@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from quantbench.errors import UserError
-from quantbench.gate.drop import Answers, Evidence, Mean, by_intervals
+from quantbench.gate.drop import Evidence, by_intervals
+from quantbench.gate.effect import Answers, Mean
 from quantbench.gate.pairs import Alone, Pair
 from quantbench.gate.verdict import Amount, Outcome, Report, amount, judge
 from tests.gate.gate_rows import RULES, answers, found, measured

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from quantbench.results.files import OLD, Unwritable, remove_leftovers, write_bytes, write_files
+from quantbench.results.files import OLD, Unwritable, remove_leftovers, write_bytes, write_files, write_text
 
 
 @pytest.mark.parametrize(("module", "name"), [(os, "fsync"), (os, "replace"), (tempfile, "mkstemp")])
@@ -47,3 +47,14 @@ def test_what_a_killed_process_left_goes_once_it_is_old(tmp_path):
     (tmp_path / ".c.partial").mkdir()  # nothing that quantbench leaves
     remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {names[0], names[2], ".c.partial"}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_symbolic_link_is_written_through(tmp_path, there):
+    (tmp_path / "far").mkdir()
+    if there:
+        (tmp_path / "far" / "real.csv").write_text("old")
+    (tmp_path / "results.csv").symlink_to("far/real.csv")
+    write_text(tmp_path / "results.csv", "new")
+    assert (tmp_path / "results.csv").is_symlink() and (tmp_path / "far" / "real.csv").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["far", "real.csv", "results.csv"]

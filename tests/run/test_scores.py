@@ -1,4 +1,6 @@
+import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -7,13 +9,14 @@ import torch
 
 from quantbench.errors import UserError
 from quantbench.networks.network import Network
-from quantbench.results.stats import bootstrap, detectable_by_interval, paired_change
+from quantbench.results.stats import bootstrap, detectable_by_interval, paired_change, widened
 from quantbench.run.inputs import Inputs
 from quantbench.run.scores import scores
 from quantbench.tasks.metrics.classification import ACCURACY, predicted_class
 from quantbench.tasks.metrics.correlation import PEARSON, SPEARMAN, pearson
 from quantbench.tasks.metrics.metric import Metric
 from quantbench.tasks.metrics.question_answering import EXACT_MATCH, F1
+from quantbench.tasks.metrics.transcription import LETTER_ACCURACY, WORD_ACCURACY
 from quantbench.tasks.sampling import reading
 from quantbench.tasks.synthetic import largest_output
 from quantbench.tasks.task import Sample, Task
@@ -126,9 +129,29 @@ def test_each_metric_has_the_interval_of_its_kind():
     assert (found["secondary_fp32"], found["secondary_quantized"]) == (40, 40)
 
 
-def test_a_single_sample_has_no_interval():
+def test_a_single_sample_says_next_to_nothing():
     found = scores(partly_right(np.array([80.0]), np.array([50.0])), task(F1, EXACT_MATCH))
-    assert (found["change"], found["change_low"], found["change_high"]) == (-30, None, None)
+    assert (found["change"], found["change_low"], found["change_high"]) == (-30, -100, 100)
+
+
+@pytest.mark.parametrize("samples", [20, 200])
+def test_where_nothing_changed_no_metric_knows_more_than_exact_match(samples):
+    """No answer of 20 changed: by Agresti and Min 1.96 / 22 either way, whatever the answers are judged by."""
+    half = 100 * 1.959964 / (samples + 2)
+    same = np.tile([100.0, 0.0, 50.0, 80.0], samples // 4)
+    answers = scores(partly_right(same, same), task(F1, EXACT_MATCH))
+    assert answers["secondary_change_high"] == pytest.approx(half, rel=1e-6)
+    assert half <= answers["change_high"] < 1.1 * half and answers["change_low"] == -answers["change_high"]
+    assert answers["detectable_drop"] > half
+    for metrics in ((WORD_ACCURACY, LETTER_ACCURACY), (PEARSON, SPEARMAN)):
+        values = np.arange(samples * 4.0).reshape(4, samples) % 7
+        names = [f"{side}_{name}" for side in ("fp32", "quantized") for m in metrics for name in m.columns]
+        columns = dict(zip(dict.fromkeys(names), itertools.cycle(values), strict=False))
+        columns |= {f"quantized_{name}": columns[f"fp32_{name}"] for m in metrics for name in m.columns}
+        found = scores(pd.DataFrame({**columns, "signal": 1.0, "noise": 0.0}), task(*metrics, predict=None))
+        for kind in ("change", "secondary_change"):
+            ends = found[f"{kind}_low"], found[kind], found[f"{kind}_high"]
+            assert ends == pytest.approx((-half, 0, half), rel=1e-6)
 
 
 def similarities(targets, fp32, quantized):
@@ -159,6 +182,7 @@ def test_the_bootstrap_draws_pairs():
     found = scores(samples, task(PEARSON, SPEARMAN, predict=None))
     before, after = (np.column_stack([values, TARGETS]) for values in (FP32, QUANTIZED))
     expected = bootstrap(lambda drawn: pearson(after[drawn]) - pearson(before[drawn]), 4)
+    expected = widened(expected, 4, unchanged=2)
     assert (found["change_low"], found["change_high"]) == (expected.low, expected.high)
     assert found["detectable_drop"] == detectable_by_interval(expected)
     assert expected.low < expected.value < expected.high
@@ -178,8 +202,10 @@ def test_a_bootstrap_of_pairs_by_hand():
 
 def test_equal_executions_cannot_tell_what_they_would_have_shown():
     samples = similarities(TARGETS, FP32, FP32)
-    found = scores(samples, task(PEARSON, SPEARMAN, predict=None))
-    assert (found["change"], found["change_low"], found["change_high"], found["detectable_drop"]) == (0, 0, 0, None)
+    unknown = replace(PEARSON, percent=False)  # what a sample is worth
+    found = scores(samples, task(unknown, predict=None))
+    names = ("change", "change_low", "change_high", "detectable_drop")
+    assert [found[name] for name in names] == [0, None, None, None]
 
 
 def test_pairs_that_nobody_judged_are_left_out_of_a_correlation():

@@ -50,6 +50,17 @@ def test_options_of_model_and_task_that_differ_from_their_files(job):
     assert own_options(config) == {"model_options": "weights=random", "task_options": "calibration_samples=16"}
 
 
+def test_where_files_lie_is_no_option_of_a_row(job, tmp_path):
+    (tmp_path / "mine.pth").touch()
+    config = job("model=resnet50", f"model.weights={tmp_path}/mine.pth", "task.path=/data/imagenet", "task.classes=10")
+    assert own_options(config) == {"model_options": "weights=mine.pth", "task_options": "classes=10"}
+    config = job("model=hf", f"model.name={tmp_path}", "model.head=embedding")
+    assert own_options(config)["model_options"] == "head=embedding"
+    assert (
+        own_options(job("model=hf", "model.name=org/net", "+model.hub=org/other"))["model_options"] == "hub=org/other"
+    )
+
+
 def test_without_hydra_there_is_no_command(monkeypatch):
     monkeypatch.setattr(HydraConfig, "initialized", lambda: False)
     assert command() == ""

@@ -7,6 +7,7 @@ import yaml
 
 from quantbench.errors import Mismatch, UserError
 from quantbench.results import store
+from quantbench.results.maker import maker_id
 from quantbench.results.record import Record, Row
 from quantbench.sweep.cell import cell_from_settings
 from quantbench.sweep.plan import plan
@@ -73,13 +74,44 @@ def test_a_name_that_there_is_not_stops_the_sweep_before_anything_runs(compose, 
 @pytest.mark.parametrize("status", ["ok", "failed", "error", "unsupported"])
 def test_a_recorded_cell_needs_no_job_but_on_request(compose, tmp_path, status):
     cell = cell_from_settings(compose([]), False).hash
-    store.write_record(tmp_path, Record(Row(cell, "desk", "resnet20_fashion", "fashion_mnist", status=status)))
+    row = Row(cell, "desk", "resnet20_fashion", "fashion_mnist", status=status, maker=maker_id("cpu"))
+    store.write_record(tmp_path, Record(row))
     failed = status in ("failed", "error")
     found = planned([[]], compose, tmp_path)
     assert found.jobs == []
     assert found.entries == [{"cell": cell, "found": True} | ({"failed": True} if failed else {})]
     assert planned([["force=true"]], compose, tmp_path).jobs == [["force=true"]]
     assert planned([["retry=failed"]], compose, tmp_path).jobs == ([["retry=failed"]] if failed else [])
+
+
+@pytest.mark.parametrize("maker", [None, "another"])
+@pytest.mark.parametrize("status", ["ok", "unsupported"])
+def test_a_finished_cell_of_another_maker_is_measured_again_unless_any_will_do(compose, tmp_path, maker, status):
+    cell = cell_from_settings(compose([]), False).hash
+    row = Row(cell, "desk", "resnet20_fashion", "fashion_mnist", status=status, maker=maker)
+    store.write_record(tmp_path, Record(row))
+    assert planned([[]], compose, tmp_path).jobs == [[]]
+    found = planned([["reuse=any"]], compose, tmp_path)
+    assert (found.jobs, found.entries) == ([], [{"cell": cell, "found": True, "other": True}])
+
+
+@pytest.mark.parametrize(
+    ("what", "other"),
+    [
+        ("quantbench.results.maker.code_version", lambda: "0" * 12),
+        ("quantbench.results.maker.isa", lambda: "avx"),
+        ("quantbench.results.maker.device_name", lambda device: "another"),
+        ("quantbench.results.maker.version_of", lambda package: "0.1"),
+        ("torch.__version__", "0.1"),
+    ],
+)
+def test_what_makes_another_maker(compose, tmp_path, monkeypatch, what, other):
+    cell = cell_from_settings(compose([]), False).hash
+    row = Row(cell, "desk", "resnet20_fashion", "fashion_mnist", maker=maker_id("cpu"))
+    store.write_record(tmp_path, Record(row))
+    assert planned([[]], compose, tmp_path).jobs == []
+    monkeypatch.setattr(what, other)
+    assert planned([[]], compose, tmp_path).jobs == [[]]
 
 
 def test_all_cells_of_a_sweep_go_into_one_folder(compose, tmp_path):

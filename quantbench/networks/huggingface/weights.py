@@ -49,10 +49,18 @@ class Opened:
 
     @property
     def tokenizer_version(self) -> str:
-        """What tells this tokenizer from others: the first digits of its files' sha256; its origin, if not here."""
-        if self.folder is None:
+        """What tells this tokenizer from others: the first digits of its files' sha256; its origin, if not here.
+
+        With random weights of a known architecture it is not looked for.
+        """
+        made_up = self.source.weights == "random" and self.source.architecture is not None
+        try:
+            folder = self.folder or (None if made_up else self.tokenizer_folder())
+        except UserError:  # it is missed where a text is read
+            folder = None
+        if folder is None:
             return f"of {self.source.asset or self.source.hub}"
-        return content_sha256(*(file for file in text_files(self.folder) if file.name != "config.json"))[:12]
+        return content_sha256(*(file for file in text_files(folder) if file.name != "config.json"))[:12]
 
 
 def open_source(source: Source) -> Opened:

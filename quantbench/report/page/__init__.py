@@ -53,6 +53,7 @@ def page(results: Results, tables: list[Table], figures: list[Figure], folder: P
         suite=results.suite,
         counts=overview.counts(results),
         origin=overview.origin(results),
+        makers=overview.makers(results),
         dates=overview.dates(results),
         problems=results.problems,
         failures=overview.failures(results),

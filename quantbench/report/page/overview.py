@@ -70,6 +70,20 @@ def origin(results: Results) -> str:
     return f"{', '.join(tasks)}; measured {dates(results)} on {where}."
 
 
+def makers(results: Results) -> str:
+    """One line where rows are of several makers: how many are of others than the last one measured; empty otherwise."""
+    rows = results.measured
+    if len({row.maker for row in rows}) < 2:
+        return ""
+    last = max(rows, key=lambda row: row.started or "").maker
+    others = sum(row.maker != last for row in rows)
+    verb = "is" if others == 1 else "are"
+    return (
+        f"{others:,} of {counted(len(rows), 'row')} {verb} of other makers than the last one measured: other code, "
+        "versions, device or instruction set."
+    )
+
+
 def dates(results: Results) -> str:
     """From when to when the cells were measured, in UTC and to the minute."""
     moments = sorted(row.started[:16].replace("T", " ") for row in results.rows if row.started)
@@ -98,8 +112,10 @@ def environment(results: Results) -> list[Fact]:
     names = dict.fromkeys(name for found in versions.values() for name in found)
     said = {
         "device": [row.device for row in rows],
+        "device name": [row.device_name for row in rows],
         "instruction set": [row.isa for row in rows],
         "threads": [results.details.get(row.cell, {}).get("threads") for row in rows],
+        "code that computes": [row.code for row in rows],
         "git revision": [row.git for row in rows],
         **{name: [versions[row.cell].get(name) for row in rows] for name in names},
         "torch": [row.torch for row in rows],  # with the build, which versions leaves out

@@ -52,6 +52,7 @@ PEARSON = Metric(
     ("similarity", "human"),
     kind="similarity",
     meaning="100 times the correlation with people's judgement",
+    percent=True,
 )
 SPEARMAN = Metric(
     "spearman",
@@ -60,4 +61,5 @@ SPEARMAN = Metric(
     ("similarity", "human"),
     kind="similarity",
     meaning="100 times the correlation of ranks with people's judgement",
+    percent=True,
 )

@@ -29,8 +29,11 @@ class Metric:
     where the target is None; it raises BadTarget for a target that no answer could fit. `value` makes the metric of a
     set of samples of their parts; where it is None, the parts are scores and the metric is their mean.
 
+    All of them are better when higher, whatever others mean by their name.
+
     A report says `kind`, what networks that are judged so do (the paper's table 2 calls it task), and `meaning`, what
     the figure is. `share` is true of a share of right answers among the samples, which has a binomial interval.
+    `percent` is true of a metric of the whole set in percent, of which one of n samples is worth some 100 / n points.
     """
 
     name: str
@@ -40,3 +43,4 @@ class Metric:
     kind: str = ""
     meaning: str = ""
     share: bool = False
+    percent: bool = False

@@ -63,6 +63,7 @@ WORD_ACCURACY = Metric(
     ("errors", "words"),
     kind="speech recognition",
     meaning="100 minus the word error rate of all utterances together, in percent",
+    percent=True,
 )
 LETTER_ACCURACY = Metric(
     "cacc",
@@ -71,6 +72,7 @@ LETTER_ACCURACY = Metric(
     ("letter_errors", "letters"),
     kind="speech recognition",
     meaning="100 minus the letter error rate of all utterances together, in percent",
+    percent=True,
 )
 
 

@@ -77,3 +77,15 @@ def test_failures_with_one_reason_are_one():
     assert (second.reason, len(second.rows)) == ("another", 1)
     (missing,) = overview.unsupported(sample_results(FOLDER, ERROR, UNSUPPORTED))
     assert (missing.model, missing.reason) == ("jasper", "not built")
+
+
+def test_rows_of_several_makers_are_counted():
+    def makers(*names: str | None) -> str:
+        rows = [
+            replace(MEASURED, cell=f"{i}" * 12, maker=name, started=f"2026-11-2{i}") for i, name in enumerate(names)
+        ]
+        return overview.makers(sample_results(FOLDER, *rows, ERROR))
+
+    assert makers() == makers(None, None) == makers("a", "a") == ""
+    assert makers("a", None, "b", "b").startswith("2 of 4 rows are of other makers than the last one measured")
+    assert makers("a", "b").startswith("1 of 2 rows is of other makers")
