@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 import traceback
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import find_layers
 from quantbench.quant.scheme import Scheme
 from quantbench.quant.sqnr import site_sqnr_db
+from quantbench.quant.transforms.fold import copied
 from quantbench.quant.transforms.gelu import clip_gelu
 from quantbench.results.record import Record, Row, spelled
 from quantbench.run.environment import git_revision, isa, peak_memory_mb, reset_peak_memory, versions
@@ -137,7 +137,7 @@ def _measure(cell: Cell, row: Row) -> Record:
 
 def _bench(cell: Cell, reference: Reference, prepared: Prepared, calibration: Calibration | None) -> Bench:
     """What the method gets: its own copy of the network, so that no cell sees what another's method did."""
-    module = copy.deepcopy(prepared.module)
+    module = copied(prepared.module)
     example = tuple(tensor.to(cell.device) for tensor in reference.network.example)
     return Bench(
         module=module,
