@@ -25,7 +25,7 @@ class Network:
     `example` holds the arguments of one forward pass with a batch of one: its shapes count, its values do not.
     `weights` identifies the weights (`sha256:<hex>`, `random:<seed>`), `preprocessing` says in words what `preprocess`
     does. `pad` holds, for each argument, what fills the last dimension where the items of a batch differ in it; None
-    where all items have one shape.
+    where all items have one shape. `masked` is False where `module` cannot be told what is padding.
     `decode(raw, outputs)` makes the answer to a sample of the outputs [items, ...] for it; None where the output is it.
     `numbers` is False where the outputs are names, such as those of tokens: how far one is from another says nothing.
     `noise(seed)` is a random item of full size; None draws the example's shapes from a normal distribution.
@@ -41,6 +41,7 @@ class Network:
     decode: Callable[[Any, Tensor], Any] | None = None
     noise: Callable[[int], Item] | None = None
     numbers: bool = True
+    masked: bool = True
 
     def random_item(self, seed: int) -> Item:
         """An item of full size that means nothing."""

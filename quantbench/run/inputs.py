@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantbench.console import track
+from quantbench.console import say, track
 from quantbench.errors import UserError, ran_out, unexpected
 from quantbench.networks.network import Item, Network
 from quantbench.quant import QuantizationError
 from quantbench.run.memory import ADVICE, OutOfMemory
+from quantbench.run.padding import trouble_with_padding
 from quantbench.tasks.task import Noise, Sample
 
 # Preprocessed inputs up to this many bytes are kept, so that several passes decode once.
@@ -32,7 +33,8 @@ class Inputs:
 
     Where a network's items have one shape, there is one a sample, decoded on first use and, with `keep`, kept where
     they are small. Where they differ in length, all are prepared at the first use, and batches are made of items of
-    similar length. With `keep`, an item that occurs in several samples is then run once.
+    similar length, or of one length where the answers depend on the padding. With `keep`, an item that occurs in
+    several samples is then run once.
     """
 
     def __init__(self, network: Network, samples: Sequence[Sample], keep: bool = False) -> None:
@@ -43,6 +45,7 @@ class Inputs:
         size = sum(t.numel() * t.element_size() for t in network.example)
         self._keep = keep
         self._fits = keep and size * len(samples) <= KEPT_BYTES
+        self._padded: bool | None = None
 
     @property
     def owned(self) -> list[list[int]]:
@@ -73,14 +76,50 @@ class Inputs:
             alike.setdefault(lengths[i], []).append(i)
         return [chunk for group in alike.values() for chunk in _chunks(group, size)]
 
+    def may_pad(self, size: int, device: str) -> bool:
+        """Whether batches of `size` may be filled up: found out at the first call, in float, and said if not.
+
+        Raises:
+            OutOfMemory: some items did not fit as one batch.
+        """
+        if self.network.pad is None or size == 1:
+            return True
+        if self._padded is None:
+            found = {item[0].shape[-1]: item for item in self._prepared[0]}
+            lengths = sorted(found)
+            chosen = dict.fromkeys((0, len(lengths) - 1, len(lengths) // 3, 2 * len(lengths) // 3))
+            trouble = self._trouble([found[lengths[i]] for i in list(chosen)[:size]], device)
+            self._padded = trouble is None
+            if trouble:
+                say(f"{self.network.name}: {trouble}; batches hold items of one length")
+        return self._padded
+
+    def _trouble(self, items: list[Item], device: str) -> str | None:
+        if len(items) < 2:
+            return None
+        if not self.network.masked:
+            return "it cannot be told what only fills up a batch"
+        try:
+            return trouble_with_padding(
+                self.network.module, items, lambda some: tuple(tensor.to(device) for tensor in self._filled(some))
+            )
+        except Exception as error:
+            if ran_out(error):
+                raise OutOfMemory("a batch of items of different lengths", len(items)) from error
+            raise
+
     def stack(self, indices: list[int]) -> Item:
         """The items of a batch, one tensor an argument."""
-        pad = self.network.pad
-        if pad is None:
+        if self.network.pad is None:
             items = [self._item(i) for i in indices]
             return tuple(in_fast_layout(torch.stack(tensors)) for tensors in zip(*items, strict=True))
-        arguments = zip(*(self._prepared[0][i] for i in indices), strict=True)
-        return tuple(_padded(tensors, value) for tensors, value in zip(arguments, pad, strict=True))
+        return self._filled([self._prepared[0][i] for i in indices])
+
+    def _filled(self, items: Sequence[Item]) -> Item:
+        assert self.network.pad is not None
+        return tuple(
+            _padded(tensors, value) for tensors, value in zip(zip(*items, strict=True), self.network.pad, strict=True)
+        )
 
     def _item(self, index: int) -> Item:
         if index in self._kept:
@@ -136,7 +175,8 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[list[int], Item]]:
         """Prepare the items of each batch when its turn comes."""
-        self._plan, self._number = self._inputs.plan(self._size, self._padded), 0
+        padded = self._padded and self._inputs.may_pad(self._size, self._device)
+        self._plan, self._number = self._inputs.plan(self._size, padded), 0
         for indices in track(self._plan, self._label, len(self._plan)):
             self._number += 1
             yield indices, tuple(tensor.to(self._device) for tensor in self._inputs.stack(indices))

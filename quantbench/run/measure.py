@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import time
 import traceback
@@ -22,6 +21,7 @@ from quantbench.quant.histogram import Histogram
 from quantbench.quant.layers import find_layers
 from quantbench.quant.scheme import Scheme
 from quantbench.quant.sqnr import site_sqnr_db
+from quantbench.quant.transforms.fold import copied
 from quantbench.quant.transforms.gelu import clip_gelu
 from quantbench.results.maker import code_version, device_name, git_revision, isa, maker_id, versions
 from quantbench.results.record import Record, Row, spelled
@@ -141,7 +141,7 @@ def _measure(cell: Cell, row: Row) -> Record:
 
 def _bench(cell: Cell, reference: Reference, prepared: Prepared, calibration: Calibration | None) -> Bench:
     """What the method gets: its own copy of the network, so that no cell sees what another's method did."""
-    module = copy.deepcopy(prepared.module)
+    module = copied(prepared.module)
     example = tuple(tensor.to(cell.device) for tensor in reference.network.example)
     return Bench(
         module=module,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import _lru_cache_wrapper, lru_cache
 from typing import Any, Generic, TypeVar
@@ -37,6 +37,9 @@ from quantbench.sweep.cell import Cell
 from quantbench.tasks.task import Task
 
 T = TypeVar("T")
+
+_LOOKED_AT = 4
+"""Calibration samples that folding runs, to see what uses a layer's weight and output."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +127,19 @@ def prepare(reference: Reference, fold_bn: bool, residual_adds: bool, gelu_bound
     example = [tensor.to(reference.device) for tensor in reference.network.example]
     folded: list[tuple[str, str]] = []
     if fold_bn:
-        module, folded = fold_batch_norm(module, *example)
+        module, folded = fold_batch_norm(module, *example, more=_one_by_one(reference, _LOOKED_AT))
     with clip_gelu(module, gelu_bound):
         return Prepared(module, find_layers(module, *example, residual_adds=residual_adds), folded)
+
+
+def _one_by_one(reference: Reference, count: int) -> Iterator[tuple[Tensor, ...]]:
+    """The arguments of forward passes with a batch of one: a random item, then those of some calibration samples."""
+    yield tuple(tensor[None].to(reference.device) for tensor in reference.network.random_item(0))
+    few = Inputs(reference.network, reference.task.calibration[:count])
+    batches = few.batches(1, reference.device, "folding")
+    with batches.located():
+        for _, batch in batches:
+            yield batch
 
 
 def fp32_outputs(reference: Reference) -> Pass[Tensor]:
@@ -144,6 +157,8 @@ def _fp32_outputs(reference: Reference) -> Pass[Tensor]:
         return {"outputs": outputs.numpy(), "seconds": np.array(time.perf_counter() - began)}
 
     arrays, kept = recall("fp32", _key(reference, reference.evaluation), ("outputs", "seconds"), make)
+    # Where the outputs were kept this is asked here: the next pass is a quantized one.
+    reference.evaluation.may_pad(reference.batch_size, reference.device)
     return Pass(torch.from_numpy(arrays["outputs"]), float(arrays["seconds"]), kept)
 
 

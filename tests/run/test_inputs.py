@@ -13,6 +13,7 @@ from quantbench.quant.observe import collect
 from quantbench.run import inputs as inputs_module
 from quantbench.run import reference
 from quantbench.run.inputs import Inputs, in_fast_layout
+from quantbench.run.memory import OutOfMemory
 from quantbench.run.predict import predict
 from quantbench.tasks.sampling import reading
 from quantbench.tasks.task import Noise, Sample, Task
@@ -134,6 +135,81 @@ def test_outputs_come_in_the_order_of_the_items_whatever_the_batch(size):
         expected = torch.cat([module(*(t[None] for t in read(s.read())[0])) for s in given.samples])
     assert torch.equal(predict(module, given, size, "cpu", ""), expected)
     assert len(expected.unique(dim=0)) == len(set(texts()))
+
+
+class Hearing(Loud):
+    """Tells padding from text, and adds a `share` of it nevertheless."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.share, self.runs = share, 0
+
+    def forward(self, ids, mask):
+        self.runs += 1
+        return super().forward(ids, mask) + self.share * (mask == 0).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize(("share", "differs"), [(1.0, True), (1e-2, True), (1e-6, False), (0.0, False)])
+def test_a_network_that_reads_padding_runs_items_of_one_length_together(share, differs, capsys):
+    module = Hearing(share)
+    given = Inputs(network(module), samples(*texts()))
+    for _ in range(2):
+        outputs = predict(module, given, 3, "cpu", "")
+    with torch.no_grad():
+        alone = torch.cat([module(*(t[None] for t in read(s.read())[0])) for s in given.samples])
+    assert torch.allclose(outputs, alone, rtol=0, atol=1e-4)
+    assert all(len(set(found)) == 1 for found, _ in lengths(given, 3)) is differs
+    said = capsys.readouterr().err
+    assert said.count("\n") == differs
+    if differs:
+        words = (
+            r"^quantbench: loud: its answers depend on what fills up a batch \(by .*% in float\); batches hold items"
+        )
+        assert re.search(words, said)
+
+
+def test_whether_a_network_reads_padding_is_asked_once_and_not_of_batches_of_one():
+    module = Hearing(0.0)
+    given = Inputs(network(module), samples(*texts()))
+    list(given.batches(1, "cpu", ""))
+    assert module.runs == 0
+    for _ in range(3):
+        list(given.batches(3, "cpu", ""))
+    assert module.runs == 4  # three items of different lengths, and these together
+    alike = Inputs(network(Hearing(1.0)), samples("12", "34", "56"))
+    assert lengths(alike, 3) == [([2, 2, 2], 2)] and alike.network.module.runs == 0
+
+
+def test_a_network_that_cannot_be_told_what_is_padding_is_never_given_any(capsys):
+    given = Inputs(network(masked=False), samples(*texts()))
+    assert all(len(set(found)) == 1 for found, _ in lengths(given, 3))
+    assert "loud: it cannot be told what only fills up a batch; batches" in capsys.readouterr().err
+
+
+def test_a_network_that_refuses_padding_is_given_none(capsys):
+    class Refusing(Loud):
+        def forward(self, ids, mask):
+            if not mask.all():
+                raise ValueError("no padding, please")
+            return super().forward(ids, mask)
+
+    module = Refusing()
+    given = Inputs(network(module), samples(*texts()))
+    assert torch.equal(predict(module, given, 3, "cpu", ""), predict(module, given, 1, "cpu", ""))
+    assert "it cannot be run on a batch that is filled up (no padding, please); batches" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_while_padding_is_tried_makes_batches_smaller():
+    class Full(Loud):
+        def forward(self, ids, mask):
+            if len(ids) > 2:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            return super().forward(ids, mask)
+
+    given = Inputs(network(Full()), samples(*texts()))
+    with pytest.raises(OutOfMemory) as error:
+        predict(given.network.module, given, 3, "cpu", "fp32")
+    assert error.value.largest == 3
 
 
 def test_a_sample_may_have_several_items():

@@ -34,14 +34,16 @@ class Head:
 def load(source: Source, head: str, max_length: int, stride: int) -> Network:
     """The network of a source with one of the HEADS; see `huggingface.load`."""
     opened = open_source(source)
-    module = build(opened, HEADS[head].auto_class)
-    vocabulary, padding = getattr(opened.config, "vocab_size", None), getattr(opened.config, "pad_token_id", None)
-    name = source.name
+    name, vocabulary = source.name, getattr(opened.config, "vocab_size", None)
     if vocabulary is None:
         raise UserError(f"{name} reads no text: its configuration has no vocabulary")
+    padding = _padding(opened.config, vocabulary)
+    module: Any = build(opened, HEADS[head].auto_class)
+    if padding is None:
+        module.config.get_text_config().pad_token_id = module.config.pad_token_id = -1
     _check_length(module, max_length)
     _check_stride(stride)
-    names = _arguments(name, module)
+    names = _arguments(module)
     _answer_with(name, module, names, HEADS[head].answer)
     tokenizer = cache(partial(read_tokenizer, name, opened.tokenizer_folder, vocabulary))
     noise = partial(_noise, names, vocabulary, max_length)
@@ -54,6 +56,7 @@ def load(source: Source, head: str, max_length: int, stride: int) -> Network:
         example=tuple(tensor[None] for tensor in noise(0)),
         noise=noise,
         pad=tuple(float(padding or 0) if each == "input_ids" else 0.0 for each in names),
+        masked="attention_mask" in names,
         weights=weights_identity(opened),
         preprocessing=f"tokenizer {opened.tokenizer_version}, at most {max_length} tokens"
         + (f", windows every {stride}" if head == "question_answering" else ""),
@@ -158,16 +161,27 @@ def _noise(names: tuple[str, ...], vocabulary: int, max_length: int, seed: int) 
     return _item(names, values)
 
 
-def _arguments(name: str, module: nn.Module) -> tuple[str, ...]:
-    """The arguments that are given to a network: those that its architecture tells two texts apart by, if it does.
-
-    Raises UserError where padding cannot be hidden from it: its answers would depend on the other texts of a batch.
-    """
+def _arguments(module: nn.Module) -> tuple[str, ...]:
+    """The arguments that are given to a network: tokens, and a mask and types that tell two texts apart, if read."""
     parameters = inspect.signature(module.forward).parameters
-    if "attention_mask" not in parameters:
-        raise UserError(f"{name} cannot be used: {type(module).__name__} takes no attention mask and reads padding")
+    masked = "attention_mask" in parameters
     types = "token_type_ids" in parameters and getattr(module.config, "type_vocab_size", 0) > 1
-    return ("input_ids", "attention_mask", *(("token_type_ids",) if types else ()))
+    return ("input_ids", *(("attention_mask",) if masked else ()), *(("token_type_ids",) if types else ()))
+
+
+def _padding(config: Any, vocabulary: int) -> int | None:
+    """The token that fills up a batch; None, in the configuration too, where what that names is none of the vocabulary.
+
+    Then the first token does, hidden by the mask. A decoder takes its answer from the last token that is not padding:
+    once it is built it is told -1, which no text has, and so it takes the last, in a batch too. A network whose answers
+    then depend on the filler is found when it is run.
+    """
+    padding = getattr(config, "pad_token_id", None)
+    if isinstance(padding, int) and 0 <= padding < vocabulary:
+        return padding
+    if padding is not None:
+        config.get_text_config().pad_token_id = config.pad_token_id = None
+    return None
 
 
 def _answer_with(name: str, module: nn.Module, names: tuple[str, ...], answer: Callable[[Any, Tensor], Tensor]) -> None:
@@ -184,10 +198,10 @@ def _answer_with(name: str, module: nn.Module, names: tuple[str, ...], answer: C
                 outputs = original.forward(self, **given)
             except QuantizationError:
                 raise
-            except (ValueError, AssertionError) as error:
+            except (ValueError, AssertionError, TypeError) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise UserError(f"{name} cannot be run on a batch of texts as they are ({reason})") from error
-            return answer(outputs, given["attention_mask"])
+            return answer(outputs, given.get("attention_mask", torch.ones_like(given["input_ids"])))
 
     Answering.__name__ = original.__name__
     module.__class__ = Answering

@@ -1,64 +1,78 @@
 """Folds batch normalization into the layer before it (section 3.3 of the paper).
 
 W' = W * gamma / sqrt(var + eps) for each output channel, b' = (b - mean) * gamma / sqrt(var + eps) + beta.
-Which normalization follows which layer is seen by running the module once, so control flow does not matter.
+What can be folded is seen by running the module; pairs.py says how.
 """
 
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.overrides import TorchFunctionMode
 
+from quantbench.errors import in_one_line, ran_out
+from quantbench.quant import QuantizationError
 from quantbench.quant.granularity import split_groups
-from quantbench.quant.intercept.modules import ModuleStack
 from quantbench.quant.tensors import tensors
+from quantbench.quant.transforms.pairs import Pair, Place, find_pairs, fresh, is_norm
 
-Foldable = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d | nn.Linear
+_ROUNDING = 1e-4
+"""Relative difference of two answers up to which nobody asks where it comes from."""
+_MAGNIFIED = 100
+"""So many times the difference that a change of all weights in their last bits makes may folding make too."""
 
 
-_PLAIN_FORWARDS = {kind.forward for kind in Foldable.__args__}
-
-
-def fold_batch_norm(module: nn.Module, *example: Tensor) -> tuple[nn.Module, list[tuple[str, str]]]:
+def fold_batch_norm(
+    module: nn.Module, *example: Any, more: Iterable[tuple[Any, ...]] = ()
+) -> tuple[nn.Module, list[tuple[str, str]]]:
     """A copy of `module` (in eval mode) with batch normalization folded, and the names of the folded pairs.
 
-    A pair is folded where the layer's output goes into the normalization and nowhere else, and each runs once.
+    A pair is folded where a convolution or linear layer took a parameter itself as its weight, nothing else uses this
+    parameter, and its output goes into the normalization and nowhere else, in the runs on the example and on `more`
+    arguments. All else stays as it is.
+
+    Raises:
+        QuantizationError: the module cannot be copied; or the copy answers otherwise than the module, beyond rounding.
     """
-    folded = copy.deepcopy(module).eval()
-    pairs = _pairs(folded, *example)
-    for layer_name, norm_name in pairs:
-        layer, norm = folded.get_submodule(layer_name), folded.get_submodule(norm_name)
-        _absorb(cast(Foldable, layer), norm)
+    folded = copied(module).eval()
+    if not any(is_norm(child) for child in folded.modules()):
+        return folded, []
+    runs = [example, *more]
+    pairs = find_pairs(folded, runs)
+    for pair in pairs:
+        norm = folded.get_submodule(pair.norm)
+        _absorb(pair, norm)
         remainder = _remainder(norm)
         for parent in list(folded.modules()):  # it may be registered under several names
             for child, value in list(parent._modules.items()):
                 if value is norm:
                     setattr(parent, child, remainder)
-    return folded, pairs
+    if pairs:
+        _check(module, folded, runs)
+    return folded, [(pair.layer, pair.norm) for pair in pairs]
 
 
-def _has_own_weight(layer: nn.Module) -> bool:
-    """True where forward uses the weight as it is: not weight-standardized, not parametrized."""
-    return type(layer).forward in _PLAIN_FORWARDS and "weight" in layer._parameters
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy. Tensors that a module keeps beside its parameters, such as the product of weight_norm, are detached.
+
+    Raises:
+        QuantizationError: it cannot be copied.
+    """
+    kept = [tensor for child in module.modules() for tensor in tensors(vars(child)) if not _is_plain(tensor)]
+    try:
+        return copy.deepcopy(module, {id(tensor): tensor.detach().clone() for tensor in kept})
+    except Exception as error:
+        if ran_out(error):
+            raise
+        raise QuantizationError(f"{type(module).__name__} cannot be copied ({in_one_line(error)})") from error
 
 
-def _keeps_channels(layer: nn.Module, output: Tensor) -> bool:
-    """True where dimension 1, which the normalization is over, is that of the layer's output channels."""
-    return output.ndim == (2 if isinstance(layer, nn.Linear) else len(cast(Any, layer).kernel_size) + 2)
-
-
-def _is_norm(module: nn.Module) -> bool:
-    """True for batch normalization with fixed statistics, torchvision's frozen kind and timm's with activation too."""
-    frozen = type(module).__name__ == "FrozenBatchNorm2d"
-    known = type(module).__module__.startswith("torch.nn.") or hasattr(module, "act")
-    return frozen or (isinstance(module, _BatchNorm) and known and module.running_mean is not None)
+def _is_plain(tensor: Tensor) -> bool:
+    """True where deepcopy takes the tensor."""
+    return isinstance(tensor, nn.Parameter) or (tensor.is_leaf and not tensor.is_inference())
 
 
 def _remainder(norm: nn.Module) -> nn.Module:
@@ -68,70 +82,73 @@ def _remainder(norm: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _absorb(layer: Foldable, norm: Any) -> None:
-    """Put the arithmetic of `norm` into weight and bias of `layer`, in float64."""
+def _absorb(pair: Pair, norm: Any) -> None:
+    """Put the arithmetic of `norm` into the weight and bias of a pair, in float64."""
     gamma = torch.ones_like(norm.running_var, dtype=torch.float64) if norm.weight is None else norm.weight.double()
     beta = torch.zeros_like(norm.running_var, dtype=torch.float64) if norm.bias is None else norm.bias.double()
     factor = gamma / torch.sqrt(norm.running_var.double() + norm.eps)
-    bias = 0.0 if layer.bias is None else layer.bias.double()
-    weight = layer.weight.double()
-    if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-        blocks = split_groups(weight, layer.groups)
-        by_block = factor.view(layer.groups, 1, -1, *[1] * (weight.ndim - 2))
-        weight = (blocks * by_block).flatten(0, 1)
+    weight = pair.weight.tensor.double()
+    if pair.transposed:
+        groups = len(factor) // weight.shape[1]
+        by_block = factor.view(groups, 1, -1, *[1] * (weight.ndim - 2))
+        weight = (split_groups(weight, groups) * by_block).flatten(0, 1)
     else:
         weight = weight * factor.view(-1, *[1] * (weight.ndim - 1))
-    layer.weight = nn.Parameter(weight.to(layer.weight.dtype), requires_grad=layer.weight.requires_grad)
-    shift = (bias - norm.running_mean.double()) * factor + beta
-    layer.bias = nn.Parameter(shift.to(layer.weight.dtype), requires_grad=layer.weight.requires_grad)
+    _put(pair.bias, (pair.bias.tensor.double() - norm.running_mean.double()) * factor + beta)
+    _put(pair.weight, weight)
 
 
-def _pairs(module: nn.Module, *example: Tensor) -> list[tuple[str, str]]:
-    """(layer, normalization) by name, for every pair that can be folded."""
-    stack, runs = ModuleStack(), Counter[str]()
-    produced: dict[int, tuple[str, Tensor]] = {}  # by id; the tensors are kept so that no id comes twice
-    taken: dict[int, list[str]] = {}  # by id of a layer's output: who uses it
+def _put(place: Place, value: Tensor) -> None:
+    old = place.tensor
+    place.module._parameters[place.name] = nn.Parameter(value.to(old.dtype), requires_grad=old.requires_grad)
 
-    def before(name: str) -> Callable[[nn.Module, Any], None]:
-        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            runs[name] += 1
 
-        return hook
+@torch.no_grad()
+def _check(module: nn.Module, folded: nn.Module, runs: Iterable[tuple[Any, ...]]) -> None:
+    """Run both. Where a network magnifies rounding, what its weights' last bits change says how much."""
+    before, nudged = copied(module).eval(), None
+    for run in runs:
+        try:
+            difference = _difference(before, folded, run)
+        except Exception as error:
+            if ran_out(error):
+                raise
+            said = f"batch normalization cannot be folded: the folded copy does not run ({in_one_line(error)})"
+            raise QuantizationError(said) from error
+        if difference <= _ROUNDING:
+            continue
+        nudged = nudged or _nudged(before)
+        if not difference <= _MAGNIFIED * _difference(before, nudged, run):
+            raise QuantizationError(
+                f"batch normalization cannot be folded: the folded copy answers otherwise, by {difference:.2g} of what "
+                "the network says in float"
+            )
 
-    def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(layer: nn.Module, _: Any, output: Any) -> None:
-            if _keeps_channels(layer, output):
-                produced[id(output)] = (name, output)
 
-        return hook
+def _difference(module: nn.Module, other: nn.Module, run: tuple[Any, ...]) -> float:
+    """The norm of the difference of what two modules answer over the norm of what the first does."""
+    first, second = _answers(module, run), _answers(other, run)
+    if [tensor.shape for tensor in first] != [tensor.shape for tensor in second]:
+        return torch.inf
+    if not all(torch.equal(a.isfinite(), b.isfinite()) for a, b in zip(first, second, strict=True)):
+        return torch.inf
+    size = sum(float(a[a.isfinite()].square().sum()) for a in first) ** 0.5
+    apart = sum(float((a - b)[a.isfinite()].square().sum()) for a, b in zip(first, second, strict=True)) ** 0.5
+    return apart / size if size else torch.inf if apart else 0.0
 
-    class Uses(TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if getattr(func, "__name__", "") != "__get__":
-                for tensor in tensors((args, kwargs)):
-                    if id(tensor) in produced:
-                        taken.setdefault(id(tensor), []).append(stack.frames[-1][0])
-            return func(*args, **(kwargs or {}))
 
-    handles = []
-    norms = {name for name, child in module.named_modules() if _is_norm(child)}
-    for name, child in module.named_modules():
-        if name in norms or isinstance(child, Foldable):
-            handles.append(child.register_forward_pre_hook(before(name)))
-        if isinstance(child, Foldable) and _has_own_weight(child):
-            handles.append(child.register_forward_hook(after(name)))
-    try:
-        with torch.no_grad(), stack.follow(module), Uses():
-            output = module(*example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    returned = {id(t) for t in tensors(output)}
-    pairs = []
-    for key, (layer, _) in produced.items():
-        users = set(taken.get(key, []))
-        if len(users) == 1 and key not in returned:
-            (norm,) = users
-            if norm in norms and runs[layer] == runs[norm] == 1:
-                pairs.append((layer, norm))
-    return pairs
+def _answers(module: nn.Module, run: tuple[Any, ...]) -> list[Tensor]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return [tensor.double() for tensor in tensors(module(*fresh(run))) if tensor.is_floating_point()]
+
+
+def _nudged(module: nn.Module) -> nn.Module:
+    """A copy whose parameters differ in their last bits."""
+    nudged = copied(module)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in nudged.parameters():
+        if parameter.is_floating_point():
+            up = torch.randint(2, parameter.shape, generator=generator).to(parameter) * 2 - 1
+            parameter.data = parameter.data * (1 + torch.finfo(parameter.dtype).eps * up)
+    return nudged

@@ -35,11 +35,11 @@ def texts(network):
     items = []
     for seed, length in enumerate(LENGTHS):
         generator = torch.Generator().manual_seed(seed)
-        ids, mask, *types = (tensor[:length].clone() for tensor in network.noise(seed))
+        ids, *rest = (tensor[:length].clone() for tensor in network.noise(seed))
         ids[:] = torch.randint(2, 120, (length,), generator=generator)  # without the padding of any of them
-        for kind in types:
+        for kind in rest[int(network.masked) :]:
             kind[length // 2 :] = 1
-        items.append((ids, mask, *types))
+        items.append((ids, *rest))
     return items
 
 
@@ -83,6 +83,62 @@ def test_batch_size_changes_no_float_answer(kind, attention, head):
     for size in (1, 3, 64):
         found = predict(network.module, inputs(network, items), size, "cpu", "")
         assert all(close(one, other) for one, other in zip(found, expected, strict=True))
+
+
+READING_PADDING = {
+    "nystromformer": {"model_type": "nystromformer"},
+    "fnet": {"model_type": "fnet"},
+    "llama, pad -1": {"model_type": "llama", "pad_token_id": -1},
+    "llama, pad beyond the vocabulary": {"model_type": "llama", "pad_token_id": 120},
+    "gpt2, without pad": {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 4},
+}
+
+
+@pytest.mark.parametrize("head", HEADS[1:])
+@pytest.mark.parametrize("kind", READING_PADDING)
+def test_batch_size_changes_no_float_answer_of_a_network_that_reads_padding(kind, head, capsys):
+    made = {**architecture(), **READING_PADDING[kind]}
+    network = huggingface.load(name="tiny", head=head, weights="random", architecture=made, max_length=64)
+    for parameter in network.module.parameters():
+        if parameter.dim() > 1:
+            parameter.data *= 4  # as large as trained ones
+    items = texts(network)
+    expected = [alone(network.module, item) for item in items]
+    for size in (1, 3, 64):
+        found = predict(network.module, inputs(network, items), size, "cpu", "")
+        assert all(close(one, other) for one, other in zip(found, expected, strict=True))
+    said = capsys.readouterr().err.splitlines()
+    reads = head == "sequence_classification" or kind in ("nystromformer", "fnet")  # else the last token is one of all
+    assert len(said) == (2 if reads else 0)
+    assert all(
+        line.startswith("quantbench: tiny: ") and line.endswith("; batches hold items of one length") for line in said
+    )
+
+
+@pytest.mark.parametrize("padding", [None, -1, 120])
+@pytest.mark.parametrize("kind", ["bert", "bart", "llama"])
+def test_a_pad_token_that_is_none_is_replaced_where_the_mask_hides_it(kind, padding):
+    more = {"d_model": 32, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "eos_token_id": 2}
+    layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    made = {**architecture(kind), **(more | layers if kind == "bart" else {}), "pad_token_id": padding}
+    network = huggingface.load(name="tiny", head="embedding", weights="random", architecture=made, max_length=64)
+    assert set(network.pad) == {0.0}
+    items = texts(network)
+    expected = [alone(network.module, item) for item in items]
+    found = predict(network.module, inputs(network, items), 64, "cpu", "")
+    assert all(close(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_a_network_that_counts_positions_by_a_pad_token_that_is_none_is_refused():
+    network = huggingface.load(
+        name="tiny",
+        head="embedding",
+        weights="random",
+        architecture={**architecture("roberta"), "pad_token_id": 120},
+        max_length=64,
+    )
+    with pytest.raises(UserError, match=r"^tiny cannot be run on a batch of texts as they are \("):
+        network.module(*network.example)
 
 
 @pytest.mark.parametrize(("kind", "attention"), KINDS[1:3])

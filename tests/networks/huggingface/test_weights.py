@@ -271,17 +271,6 @@ def test_a_kernel_of_the_hub_that_a_configuration_names_is_not_fetched(place, mo
     assert load(place).module.config._attn_implementation in ("sdpa", "eager")
 
 
-def test_a_network_that_would_read_padding_is_refused():
-    with pytest.raises(UserError, match="takes no attention mask"):
-        huggingface.load(
-            name="fnet",
-            head="embedding",
-            weights="random",
-            architecture={"model_type": "fnet", "hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 8},
-            max_length=16,
-        )
-
-
 @pytest.mark.parametrize(("hub", "key"), [("some/network", "model.path"), (None, "model.name")])
 def test_without_the_hub_the_message_says_what_to_give(tmp_path, monkeypatch, hub, key):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
+from torch.nn.utils import prune  # noqa: F401 - torch.nn.utils.prune is there once it was imported
 from torchvision.ops import FrozenBatchNorm2d
 
+from quantbench.quant import QuantizationError
 from quantbench.quant.layers import find_layers
 from quantbench.quant.transforms.fold import fold_batch_norm
 from tests.quant.helpers import Function, hooks_of, mappings_for
@@ -139,6 +143,18 @@ NOT_FOLDED = {
     "a view between": lambda m, x: m.norm(m.conv(x)[:, :, 1:]),
     "the convolution runs twice": lambda m, x: m.norm(m.conv(x)) + m.conv(x),
     "the convolution runs twice in a row": lambda m, x: m.norm(m.conv(m.conv(x))),
+    "its weight is used by a function": lambda m, x: m.norm(m.conv(x)) + F.conv2d(x / 2, m.conv.weight, m.conv.bias),
+    "its bias is used by a function": lambda m, x: m.norm(m.conv(x)) + F.conv2d(x / 2, m.other.weight, m.conv.bias),
+    "its weight is used transposed": lambda m, x: m.norm(m.conv(x)) + F.conv2d(x, m.conv.weight.transpose(0, 1)),
+    "its weight is used by mT": lambda m, x: m.norm(m.conv(x)) + m.conv.weight.mT.sum(),
+    "its weight is used by T": lambda m, x: m.norm(m.conv(x)) + m.conv.weight[:, :, 0, 0].T.sum(),
+    "its weight is used detached": lambda m, x: m.norm(m.conv(x)) + m.conv.weight.detach().sum(),
+    "its weight's data are used": lambda m, x: m.norm(m.conv(x)) + m.conv.weight.data.sum(),
+    "its weight is also its input": lambda m, x: m.norm(F.conv2d(m.conv.weight, m.conv.weight, m.conv.bias)) + x[:1],
+    "a view of the output is used": lambda m, x: m.norm(y := m.conv(x)) + y.mT.mT,
+    "the output's data are used": lambda m, x: m.norm(y := m.conv(x)) + y.data,
+    "the normalization's mean is used": lambda m, x: m.norm(m.conv(x)) + m.norm.running_mean.sum(),
+    "the normalization's factor is used": lambda m, x: m.norm(m.conv(x)) + m.norm.weight.sum(),
     "the normalization runs twice": lambda m, x: m.norm(m.conv(x)) + m.norm(m.other(x)),
     "another normalization of its input": lambda m, x: m.norm(m.norm(m.conv(x))),
 }
@@ -180,20 +196,37 @@ def test_normalization_of_an_unbatched_convolution_s_columns_is_not_folded():
     check_folded(randomized(nn.Sequential(nn.Conv1d(4, 5, 1), nn.BatchNorm1d(5))), P(4, 5), [])
 
 
-@pytest.mark.parametrize(
-    "convolution",
-    [
-        lambda: timm.layers.StdConv2d(2, 3, 3),
-        lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 3, 3)),
-        lambda: nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 3, 3)),
-    ],
-    ids=["standardized", "weight norm", "spectral norm"],
-)
-def test_a_convolution_that_computes_its_weight_is_left_right(convolution):
-    module = randomized(nn.Sequential(convolution(), nn.BatchNorm2d(3)))
+COMPUTED = {
+    "standardized": lambda: timm.layers.StdConv2d(2, 3, 3),
+    "standardized, padded as TensorFlow does": lambda: timm.layers.StdConv2dSame(2, 3, 3),
+    "weight norm": lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 3, 3)),
+    "spectral norm": lambda: nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 3, 3)),
+    "weight norm, old": lambda: nn.utils.weight_norm(nn.Conv2d(2, 3, 3)),
+    "spectral norm, old": lambda: nn.utils.spectral_norm(nn.Conv2d(2, 3, 3)),
+    "pruned": lambda: nn.utils.prune.l1_unstructured(nn.Conv2d(2, 3, 3), "weight", 0.5),
+    "pruned bias": lambda: nn.utils.prune.random_unstructured(nn.Conv2d(2, 3, 3), "bias", 1),
+}
+
+
+@pytest.mark.parametrize("ran", [False, True])
+@pytest.mark.parametrize("name", COMPUTED)
+def test_a_convolution_that_computes_its_weight_is_left(name, ran):
+    module = randomized(nn.Sequential(COMPUTED[name](), nn.BatchNorm2d(3)))
     x = P(1, 2, 6, 6)
-    folded, _ = fold_batch_norm(module, x)
-    torch.testing.assert_close(folded(x), module(x), rtol=1e-4, atol=1e-5)
+    with torch.inference_mode():
+        module(x)
+    if ran:  # then the module keeps what it computed, which deepcopy does not take
+        module(x)
+    folded = check_folded(module, x, [])
+    with torch.no_grad():
+        torch.testing.assert_close(folded(2 * x), module(2 * x))
+
+
+def test_what_deepcopy_does_not_take_is_an_error_by_name():
+    module = randomized(nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)))
+    module.lock = (x for x in ())
+    with pytest.raises(QuantizationError, match=r"^Sequential cannot be copied \(cannot pickle 'generator' object\)$"):
+        fold_batch_norm(module, P(1, 2, 6, 6))
 
 
 def test_a_subclass_of_batch_norm_that_does_more_is_not_folded():
@@ -224,8 +257,9 @@ def test_torchvision_networks_are_folded_whole(name, pairs):
     ]
 
 
-def test_timm_normalization_with_activation_keeps_its_activation():
-    module = randomized(timm.create_model("efficientnet_lite0"))
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "tf_efficientnet_lite0"])
+def test_timm_normalization_with_activation_keeps_its_activation(name):
+    module = randomized(timm.create_model(name))  # the convolutions of the second pad as TensorFlow does
     norms = sum(isinstance(child, nn.BatchNorm2d) for child in module.modules())
     folded = check_folded(module, P(1, 3, 64, 64), norms)
     assert norms == 49
@@ -282,3 +316,151 @@ def test_half_precision_weights_keep_their_type():
 def test_a_function_between_two_modules_is_seen():
     twice = Function(lambda s, x: x * 2)
     check_folded(randomized(nn.Sequential(nn.Conv2d(2, 3, 1), twice, nn.BatchNorm2d(3))), P(1, 2, 4, 4), [])
+
+
+class Owning(nn.Module):
+    """Holds what a function takes as its weight and bias."""
+
+    def __init__(self, bias=True) -> None:
+        super().__init__()
+        self.kernel, self.norm = nn.Parameter(P(3, 3, 1, 1)), nn.BatchNorm2d(3)
+        self.register_parameter("shift", nn.Parameter(P(3)) if bias else None)
+
+    def forward(self, x):
+        return self.norm(F.conv2d(x, self.kernel, self.shift))
+
+
+def test_a_function_with_parameters_of_its_own_is_folded_where_there_is_a_place_for_the_bias():
+    check_folded(randomized(nn.Sequential(Owning())), P(1, 3, 4, 4), [("0.kernel", "0.norm")])
+    check_folded(randomized(nn.Sequential(Owning(bias=False))), P(1, 3, 4, 4), [])
+
+
+def test_a_convolution_that_adds_its_bias_itself_or_has_none_is_left():
+    class Adding(nn.Conv2d):
+        def forward(self, x):
+            found = F.conv2d(x, self.weight)
+            return found if self.bias is None else found + self.bias.view(-1, 1, 1)
+
+    for bias in (True, False):
+        module = nn.Sequential(Adding(3, 3, 1, bias=bias), nn.BatchNorm2d(3))
+        folded = check_folded(randomized(module), P(1, 3, 4, 4), [])
+        assert (folded[0].bias is None) is not bias
+
+
+def test_tied_weights_are_each_folded_with_their_own_normalization():
+    module = randomized(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)))
+    module[2].weight = module[0].weight
+    check_folded(module, P(1, 3, 4, 4), [("0", "1"), ("2", "3")])
+    module[2].weight = nn.Parameter(module[0].weight.data)  # another parameter in the same memory
+    check_folded(module, P(1, 3, 4, 4), [("0", "1"), ("2", "3")])
+
+
+def test_parameters_that_are_not_folded_stay_tied():
+    module = Wires(lambda m, x: m.other(m.norm(torch.relu(m.conv(x)))))
+    module.other.weight = module.conv.weight
+    folded = check_folded(randomized(module), P(1, 3, 4, 4), [])
+    assert folded.other.weight is folded.conv.weight
+
+
+def test_a_normalization_with_a_hook_is_left():
+    module = randomized(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)))
+    module[1].register_forward_hook(lambda _, __, output: output * 2)
+    check_folded(module, P(1, 3, 4, 4), [])
+    module = randomized(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)))
+    module[0].register_forward_hook(lambda _, __, output: output * 2)
+    check_folded(module, P(1, 3, 4, 4), [])
+
+
+def test_a_subclass_that_changes_nothing_is_folded():
+    class Mine(nn.BatchNorm2d):
+        pass
+
+    check_folded(randomized(nn.Sequential(nn.Conv2d(2, 3, 1), Mine(3))), P(1, 2, 4, 4), [("0", "1")])
+
+
+def test_what_another_input_shows_counts():
+    module = randomized(Wires(lambda m, x: m.norm(m.conv(x)) if x.mean() < 9 else m.other(m.conv(x))))
+    low, high = P(1, 3, 4, 4), P(1, 3, 4, 4) + 99
+    assert fold_batch_norm(module, low)[1] == [("conv", "norm")]
+    folded, pairs = fold_batch_norm(module, low, more=[(high,)])
+    assert pairs == []
+    assert torch.equal(folded(high), module(high))
+
+
+def test_a_copy_that_answers_otherwise_is_an_error(monkeypatch):
+    module = randomized(Wires(lambda m, x: m.norm(m.conv(x)) * m.norm.num_features))
+    with pytest.raises(QuantizationError, match=r"^batch normalization cannot be folded: the folded copy does not run"):
+        fold_batch_norm(module, P(1, 3, 4, 4))
+    monkeypatch.setattr("quantbench.quant.transforms.fold._absorb", lambda *_: None)
+    module = randomized(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)))
+    with pytest.raises(
+        QuantizationError, match=r"^batch normalization cannot be folded: the folded copy answers other"
+    ):
+        fold_batch_norm(module, P(1, 3, 4, 4))
+
+
+def test_a_network_that_magnifies_rounding_is_folded():
+    def magnified(m, x):
+        y = m.norm(m.conv(x))
+        return torch.sin(3e5 * y)
+
+    module, x = randomized(Wires(magnified)), P(1, 3, 8, 8)
+    folded, pairs = fold_batch_norm(module, x)
+    assert pairs == [("conv", "norm")]
+    assert (folded(x) - module(x)).norm() > 1e-4 * module(x).norm()
+
+
+class Random(nn.Module):
+    """Some steps that `seed` draws: layers of several kinds, tied, used again, and normalizations after some."""
+
+    def __init__(self, seed) -> None:
+        super().__init__()
+        self.draw = draw = np.random.default_rng(seed)
+        kinds = (
+            lambda: nn.Conv2d(4, 4, 3, padding=1, bias=bool(draw.integers(2))),
+            lambda: nn.Conv2d(4, 4, 3, padding=1, groups=int(draw.choice([2, 4])), bias=bool(draw.integers(2))),
+            lambda: nn.ConvTranspose2d(
+                4, 4, 3, padding=1, groups=int(draw.choice([1, 2])), bias=bool(draw.integers(2))
+            ),
+            lambda: timm.layers.Conv2dSame(4, 4, 3),
+            lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 1)),
+        )
+        self.layers = nn.ModuleList(kinds[draw.integers(5)]() for _ in range(4))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(4))
+        first, second = self.layers[:2]
+        if draw.integers(2) and type(first) is type(second) is nn.Conv2d and first.weight.shape == second.weight.shape:
+            second.weight = first.weight
+        self.steps = [[i, i, *draw.choice(10, size=2)] for i in range(4)]
+        if draw.integers(3) == 0:
+            self.steps.append([*draw.integers(4, size=2), *draw.choice(8, size=2)])
+
+    def forward(self, x):
+        for layer, norm, wire, use in self.steps:
+            y = self.layers[layer](x)
+            x = x + (y if wire == 0 else self.norms[norm](torch.relu(y) if wire == 1 else y))
+            if wire == 2:
+                x = self.norms[norm](x)
+            if use == 0:
+                x = x + y
+            weight = self.layers[layer].weight
+            if use == 1 and weight.shape == (4, 4, 3, 3):
+                x = x + F.conv2d(x, weight.transpose(0, 1) if norm else weight, padding=1)
+            if use == 3 and weight.shape == (4, 4, 3, 3):
+                x = x + F.conv2d(x, weight.mT, self.layers[0].bias, padding=1)
+            if use == 2:
+                x = x + self.norms[norm].running_mean.mean()
+            x = x / x.std()
+        return x
+
+
+def test_folding_changes_no_random_network_in_float():
+    count = 0
+    for seed in range(150):
+        torch.manual_seed(seed)
+        module, x = randomized(Random(seed)), P(2, 4, 6, 6)
+        folded, pairs = fold_batch_norm(module, x)
+        count += len(pairs)
+        other = P(1, 4, 5, 5)
+        with torch.no_grad():
+            torch.testing.assert_close(folded(other), module(other), rtol=1e-4, atol=1e-5)
+    assert count > 100
