@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from quantbench.assets import ASSETS, fetch
 from quantbench.errors import UserError
 from quantbench.networks.checkpoint import restore
+from quantbench.networks.imagenet_classes import imagenet_classes
 from quantbench.networks.network import Network, one_item
 from quantbench.networks.random_weights import seeded
 
@@ -69,6 +70,8 @@ def load(*, name: str, weights: str = "registry", seed: int = 0, arch: str | Non
         weights=identity,
         preprocessing=f"centre square of {size}/{size + _CROP_PADDING} of the shorter side, bicubic to {size}, "
         "(x - 127) / 128",
+        outputs=len(imagenet_classes()),
+        classes=imagenet_classes() if weights == "registry" else None,
     )
 
 
