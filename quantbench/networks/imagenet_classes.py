@@ -27,10 +27,13 @@ def imagenet_classes() -> tuple[str, ...]:
 
 
 def known_classes(names: Sequence[str]) -> Sequence[str]:
-    """Names of classes; with all names of each, where every one is a wnid of ImageNet's, or torchvision's name."""
+    """Names of classes; those that are wnids of ImageNet's, or torchvision's names, with all names of each.
+
+    They are so where all are in such a list, or all of the list is among them, as beside a class for background.
+    """
     standard = imagenet_classes()
     for column in (0, 1):
         places = {one.split(", ", 2)[column]: place for place, one in enumerate(standard)}
-        if all(name in places for name in names):
-            return [standard[places[name]] for name in names]
+        if set(names) <= places.keys() or places.keys() <= set(names):
+            return [standard[places[name]] if name in places else name for name in names]
     return names

@@ -69,7 +69,7 @@ def load(
         if arch in _TRANSFORM_INPUT and weights != "random" and transform_input is None:
             remarks.append(
                 f"{name}: inputs are transformed as torchvision's weights of {arch} expect it; for weights trained "
-                "without that give model.transform_input=false"
+                "without that write transform_input: false into its file"
             )
     transform = transforms.transforms()
     preprocess = partial(_preprocess, transform=transform)

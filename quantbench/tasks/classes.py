@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from quantbench.errors import UserError
@@ -97,15 +97,18 @@ def _by_number(network: Network, task: Task, answered: Sequence[str] | None) -> 
 
 def _by_name(answered: Sequence[str], asked: Sequence[str]) -> list[int]:
     """The output of each class that is asked for; empty where names do not tell exactly one for each."""
-    whole: dict[str, set[int]] = {}
-    parts: dict[str, set[int]] = {}
+    # As they are written, which tells the dog Cardigan from a cardigan; then by what is alike; then one by one.
+    ways: tuple[Callable[[str], list[str]], ...] = (lambda name: [name], lambda name: [_plain(name)], _parts)
+    outputs: list[dict[str, set[int]]] = [{} for _ in ways]
     for output, name in enumerate(answered):
-        whole.setdefault(_plain(name), set()).add(output)
-        for part in _parts(name):
-            parts.setdefault(part, set()).add(output)
+        for way, known in zip(ways, outputs, strict=True):
+            for spelling in way(name):
+                known.setdefault(spelling, set()).add(output)
     order: list[int] = []
     for name in asked:
-        found = whole.get(_plain(name)) or set().union(*(parts.get(part, set()) for part in _parts(name)))
+        found: set[int] = set()
+        for way, known in zip(ways, outputs, strict=True):
+            found = found or set().union(*(known.get(spelling, set()) for spelling in way(name)))
         if len(found) != 1:
             return []
         order += found
