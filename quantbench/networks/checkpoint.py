@@ -32,6 +32,7 @@ DATA = (
     "_codecs",
     "lightning",
 )
+TYPES = ("int", "float", "bool", "str", "bytes", "list", "tuple", "dict", "set")
 """Whose objects lie beside tensors in checkpoints. Each is read as an Inert one: none of their code runs."""
 
 _UNSAFE = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
@@ -121,25 +122,31 @@ class Inert:
         """Whatever the object consists of."""
 
 
+def _inert(name: str) -> Callable[..., Any]:
+    """What stands for the class of this dotted name: for a kind of dict a dict, into which torch puts its items."""
+    last = name.rpartition(".")[2]
+    return type(last, (Inert,), {"__new__": lambda *_, **__: {}} if last.lower().endswith("dict") else {})
+
+
 def _unpickled(source: Path | IO[bytes]) -> Any:
     """What torch.save wrote, read by torch's reader that runs no code, objects of DATA as Inert ones."""
-    inert: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = []
+    inert: dict[str, Callable[..., Any]] = {}
     while True:
         try:
-            with torch.serialization.safe_globals(inert):
+            with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in inert.items()]):
                 return torch.load(source, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             found = _UNSAFE.search(str(error))
-            if found is None or (Inert, found[1]) in inert or not _is_data(found[1]):
+            if found is None or found[1] in inert or not _is_data(found[1]):
                 raise
-            inert.append((Inert, found[1]))
+            inert[found[1]] = _inert(found[1])
             if not isinstance(source, Path):
                 source.seek(0)
 
 
 def _is_data(name: str) -> bool:
     top = name.partition(".")[0]
-    return top in DATA or top.removeprefix("pytorch_").partition("_")[0] in DATA
+    return name in TYPES or top in DATA or top.removeprefix("pytorch_").partition("_")[0] in DATA
 
 
 def tensors(state: Any, path: Path, nests: Sequence[str] = NESTS) -> dict[str, Tensor]:
