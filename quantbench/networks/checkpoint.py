@@ -32,8 +32,9 @@ DATA = (
     "_codecs",
     "lightning",
 )
+"""Libraries whose objects lie beside tensors in checkpoints. Each is read as an Inert one: none of their code runs."""
+
 TYPES = ("int", "float", "bool", "str", "bytes", "list", "tuple", "dict", "set")
-"""Whose objects lie beside tensors in checkpoints. Each is read as an Inert one: none of their code runs."""
 
 _UNSAFE = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
 
@@ -133,7 +134,7 @@ def _unpickled(source: Path | IO[bytes]) -> Any:
     inert: dict[str, Callable[..., Any]] = {}
     while True:
         try:
-            with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in inert.items()]):
+            with torch.serialization.safe_globals([(stand_in, _full(name)) for name, stand_in in inert.items()]):
                 return torch.load(source, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             found = _UNSAFE.search(str(error))
@@ -142,6 +143,11 @@ def _unpickled(source: Path | IO[bytes]) -> Any:
             inert[found[1]] = _inert(found[1])
             if not isinstance(source, Path):
                 source.seek(0)
+
+
+def _full(name: str) -> str:
+    """The dotted name that the reader asks for: its messages leave out the module builtins."""
+    return name if "." in name else f"builtins.{name}"
 
 
 def _is_data(name: str) -> bool:
