@@ -63,7 +63,7 @@ def load(
         transforms, categories = transforms or entry, tuple(entry.meta["categories"])
     else:
         transforms = transforms or names.get("IMAGENET1K_V1") or _member(arch, "DEFAULT", "preprocessing")
-        module = seeded(partial(_build, arch, classes, transforms, transform_input), seed)
+        module = seeded(partial(_build, arch, classes, transforms, transform_input, weights == "random"), seed)
         known = ", ".join(names)
         identity = restore(module, weights, seed=seed, known_as=known, rename=_modern, optional=_AUXILIARY)
         if arch in _TRANSFORM_INPUT and weights != "random" and transform_input is None:
@@ -109,11 +109,12 @@ def _member(arch: str, name: str, option: str) -> Any:
     return names[name]
 
 
-def _build(arch: str, classes: int, entry: Any, transform_input: bool | None) -> nn.Module:
+def _build(arch: str, classes: int, entry: Any, transform_input: bool | None, random: bool) -> nn.Module:
     """The network as torchvision builds it for the weights `entry`, with other weights."""
     more: dict[str, Any] = {}
     if arch in _TRANSFORM_INPUT:
-        more["transform_input"] = transform_input is not False
+        # Their way to random weights takes seconds, which those of a file would replace.
+        more |= {"transform_input": transform_input is not False, "init_weights": random}
     if arch.startswith("vit_"):
         more["image_size"] = entry.meta["min_size"][0]
     if arch.startswith("maxvit"):
