@@ -13,6 +13,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
+from quantbench.console import say
 from quantbench.errors import UserError, in_one_line
 from quantbench.networks.wrapped import is_averaged, one_of, unwrapped
 
@@ -159,7 +160,10 @@ def tensors(state: Any, path: Path, nests: Sequence[str] = NESTS) -> dict[str, T
     """The state dict in what a file holds. Raises UserError if there is none, or anything but tensors in it."""
     for nest in nests:
         if isinstance(state, Mapping) and isinstance(state.get(nest), Mapping):
-            one_of([nest, *_averaged(state)], path)
+            if not is_averaged(nest):
+                one_of([nest, *_averaged(state)], path)
+            elif raw := [name for name in nests if not is_averaged(name) and name in state]:
+                say(f"{path}: the averaged weights '{nest}' are taken, not '{raw[0]}'")
             state = state[nest]
     if isinstance(state, Mapping) and (averaged := _averaged(state)):
         state = state[one_of(averaged, path)]

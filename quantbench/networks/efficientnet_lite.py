@@ -19,9 +19,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from quantbench.assets import ASSETS, fetch
+from quantbench.assets.imagenet import wnids
 from quantbench.errors import UserError
 from quantbench.networks.checkpoint import restore
-from quantbench.networks.imagenet_classes import imagenet_classes
 from quantbench.networks.network import Network, one_item
 from quantbench.networks.random_weights import seeded
 
@@ -70,8 +70,8 @@ def load(*, name: str, weights: str = "registry", seed: int = 0, arch: str | Non
         weights=identity,
         preprocessing=f"centre square of {size}/{size + _CROP_PADDING} of the shorter side, bicubic to {size}, "
         "(x - 127) / 128",
-        outputs=len(imagenet_classes()),
-        classes=imagenet_classes() if weights == "registry" else None,
+        outputs=len(wnids()),
+        classes=wnids() if weights == "registry" else None,
     )
 
 

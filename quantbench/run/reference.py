@@ -30,12 +30,12 @@ from quantbench.results.histograms import NAMES, pack, unpack
 from quantbench.results.record import fingerprint
 from quantbench.run import memory as fitting
 from quantbench.run.cache import Arrays, code_version, recall
+from quantbench.run.classes import check_width, match
 from quantbench.run.environment import isa, versions
 from quantbench.run.inputs import Inputs, in_fast_layout
 from quantbench.run.memory import memory_for
 from quantbench.run.predict import predict
 from quantbench.sweep.cell import Cell
-from quantbench.tasks.classes import check_width, match
 from quantbench.tasks.task import Task
 
 T = TypeVar("T")

@@ -164,6 +164,7 @@ def test_no_call_of_a_file_runs(tmp_path, monkeypatch, state, call):
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_whole_module_is_refused_by_its_name(tmp_path):
     torch.save(build(), tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"holds torch\.nn\.modules\.container\.Sequential, which could run code"):

@@ -77,9 +77,22 @@ def load(source: Source, head: str, max_length: int, stride: int, pooling: str |
         + (f", windows every {stride}" if head == "question_answering" else "")
         + (f", {embedding.words}" if head == "embedding" else ""),
         outputs=classes,
-        classes=None if classes is None else tuple(str(opened.config.id2label[i]) for i in range(classes)),
+        classes=None if classes is None else _classes(name, opened.config, classes),
         remarks=tuple(remarks),
     )
+
+
+def _classes(name: str, config: Any, count: int) -> tuple[str, ...]:
+    """What the configuration calls the outputs. Raises UserError where it says two things of one."""
+    usual = [f"LABEL_{i}" for i in range(count)]
+    names = [str((config.id2label or {}).get(i, usual[i])) for i in range(count)]
+    places = {str(label): place for label, place in (config.label2id or {}).items()}
+    if sorted(map(str, places.values())) == sorted(map(str, range(count))) and not set(usual) & set(places):
+        other = sorted(places, key=lambda label: int(places[label]))
+        if names not in (usual, other):
+            raise UserError(f"{name}: id2label and label2id of its config.json contradict each other: mend one of them")
+        names = other
+    return tuple(names)
 
 
 def _logits(outputs: Any, mask: Tensor) -> Tensor:

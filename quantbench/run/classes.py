@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
+import torchvision
+
+from quantbench.assets.imagenet import wnids, words
 from quantbench.errors import UserError
-from quantbench.networks.imagenet_classes import known_classes
 from quantbench.networks.network import Network
 from quantbench.tasks.task import Task
 
@@ -25,6 +28,29 @@ class Match:
 
     order: tuple[int, ...] | None = None
     remark: str = ""
+
+
+@cache
+def imagenet_classes() -> tuple[str, ...]:
+    """The classes of ImageNet, in order, each by all its names: "n01440764, tench, Tinca tinca".
+
+    These are its identifier, torchvision's name, and the words of WordNet.
+    """
+    shown = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
+    return tuple(f"{wnid}, {name}, {words()[wnid]}" for wnid, name in zip(wnids(), shown, strict=True))
+
+
+def known_classes(names: Sequence[str]) -> Sequence[str]:
+    """Names of classes; those that are identifiers of ImageNet's, or torchvision's names, with all names of each.
+
+    They are so where all are in such a list, or all of the list is among them, as beside a class for background.
+    """
+    standard = imagenet_classes()
+    for column in (0, 1):
+        places = {one.split(", ", 2)[column]: place for place, one in enumerate(standard)}
+        if set(names) <= places.keys() or places.keys() <= set(names):
+            return [standard[places[name]] if name in places else name for name in names]
+    return names
 
 
 def match(network: Network, task: Task) -> Match:
