@@ -25,6 +25,14 @@ TEXT_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+EMBEDDING_FILES = (
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "*_Pooling/config.json",
+)
+"""What sentence-transformers writes beside a network: how its states become an embedding."""
+
 TOKENIZER_FILES = ("tokenizer.json", "vocab*", "*.model")
 """A tokenizer needs one of these: without any, transformers makes one that knows no word."""
 
@@ -55,13 +63,15 @@ def folder_of(hub: str, patterns: Sequence[str], holds: Callable[[Path], bool], 
 def network_folder(hub: str, weights: bool) -> Path:
     """The folder with configuration and tokenizer of a network, and with `weights` also these. Raises Absent."""
     if not weights:
-        return folder_of(hub, TEXT_FILES, _holds_text)
-    old = (*TEXT_FILES, *OLD_WEIGHT_FILES)
+        return folder_of(hub, (*TEXT_FILES, *EMBEDDING_FILES), _holds_text)
+    old = (*TEXT_FILES, *EMBEDDING_FILES, *OLD_WEIGHT_FILES)
     kept = _kept(hub, old, "model")
     if kept is not None and _holds_text(kept) and _holds_weights(kept, OLD_WEIGHT_FILES):
         return kept
     folder = folder_of(
-        hub, (*TEXT_FILES, *WEIGHT_FILES), lambda found: _holds_text(found) and _holds_weights(found, WEIGHT_FILES)
+        hub,
+        (*TEXT_FILES, *EMBEDDING_FILES, *WEIGHT_FILES),
+        lambda found: _holds_text(found) and _holds_weights(found, WEIGHT_FILES),
     )
     return folder if weight_files(folder) else folder_of(hub, old, lambda _: False)
 
@@ -74,6 +84,11 @@ def weight_files(folder: Path) -> list[Path]:
 def text_files(folder: Path) -> list[Path]:
     """The files of a folder that hold the configuration and the tokenizer."""
     return _files(folder, TEXT_FILES)
+
+
+def embedding_files(folder: Path) -> list[Path]:
+    """The files of a folder that say how an embedding is made."""
+    return _files(folder, EMBEDDING_FILES)
 
 
 def has_tokenizer(folder: Path) -> bool:

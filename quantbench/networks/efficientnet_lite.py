@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from quantbench.assets import ASSETS, fetch
+from quantbench.assets.imagenet import wnids
 from quantbench.errors import UserError
 from quantbench.networks.checkpoint import restore
 from quantbench.networks.network import Network, one_item
@@ -69,6 +70,8 @@ def load(*, name: str, weights: str = "registry", seed: int = 0, arch: str | Non
         weights=identity,
         preprocessing=f"centre square of {size}/{size + _CROP_PADDING} of the shorter side, bicubic to {size}, "
         "(x - 127) / 128",
+        outputs=len(wnids()),
+        classes=wnids() if weights == "registry" else None,
     )
 
 

@@ -180,6 +180,7 @@ def load(*, name: str, weights: str = "shipped", seed: int = 0, arch: str | None
         example=(torch.zeros(1, 1, 28, 28),),
         weights=identity,
         preprocessing="(x / 255 - 0.2860) / 0.3530",
+        outputs=CLASSES,
     )
 
 

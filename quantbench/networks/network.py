@@ -28,6 +28,9 @@ class Network:
     where all items have one shape. `masked` is False where `module` cannot be told what is padding.
     `decode(raw, outputs)` makes the answer to a sample of the outputs [items, ...] for it; None where the output is it.
     `numbers` is False where the outputs are names, such as those of tokens: how far one is from another says nothing.
+    `outputs` is the number of class logits [n, outputs], None where outputs are something else or nobody knows it, and
+    `classes` what they stand for, in their order, None where nobody knows it. `order` is set where a task has the
+    classes in another one: `order[k]` is the output for its class k. `remarks` are sentences that the user shall read.
     `noise(seed)` is a random item of full size; None draws the example's shapes from a normal distribution.
     """
 
@@ -42,6 +45,10 @@ class Network:
     noise: Callable[[int], Item] | None = None
     numbers: bool = True
     masked: bool = True
+    outputs: int | None = None
+    classes: tuple[str, ...] | None = None
+    order: tuple[int, ...] | None = None
+    remarks: tuple[str, ...] = ()
 
     def random_item(self, seed: int) -> Item:
         """An item of full size that means nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import warnings
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,9 @@ from quantbench.networks.network import Network, one_item
 from quantbench.networks.random_weights import seeded
 
 _CLASSES = 1000
+_TRANSFORM_INPUT = ("googlenet", "inception_v3")
+"""Networks whose published weights expect inputs that the module itself brings from -1 .. 1 to other means."""
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads that only training runs; published files may lack them
 
 
 def load(
@@ -31,13 +35,15 @@ def load(
     arch: str | None = None,
     classes: int = _CLASSES,
     preprocessing: str | None = None,
+    transform_input: bool | None = None,
 ) -> Network:
     """Torchvision's model `arch` (by default `name`).
 
     `weights` is a name of torchvision's for that model (IMAGENET1K_V1, DEFAULT, ...), `random` or the path of a file.
     The preprocessing belongs to the weights called `preprocessing`, by default `weights` if torchvision knows them,
-    else IMAGENET1K_V1. `classes` is for random weights and files only. Raises UserError if there is no such model or
-    the weights cannot be had.
+    else IMAGENET1K_V1. `classes` and `transform_input` are for random weights and files only; the latter is
+    for GoogLeNet and Inception, and true if not given, as torchvision's weights expect it. Raises UserError if there is
+    no such model or the weights cannot be had.
     """
     arch = arch or name
     known = models.list_models(module=models)
@@ -46,16 +52,25 @@ def load(
         raise UserError(f"torchvision has no classification model {arch!r}: did you mean {', '.join(near)}?")
     names = models.get_model_weights(arch).__members__
     transforms = _member(arch, preprocessing, "preprocessing") if preprocessing else None
+    if transform_input is not None and (arch not in _TRANSFORM_INPUT or weights in names):
+        raise UserError(f"model.transform_input: is for {' and '.join(_TRANSFORM_INPUT)} with weights of a file alone")
+    categories, remarks = None, []
     if weights in names:
         entry = names[weights]
         if classes != entry_classes(entry):
             raise UserError(f"model.classes={classes}, but {weights} of {arch} has {entry_classes(entry)} classes")
         module, identity = _pretrained(arch, entry)
-        transforms = transforms or entry
+        transforms, categories = transforms or entry, tuple(entry.meta["categories"])
     else:
-        module = seeded(partial(_build, arch, classes), seed)
-        identity = restore(module, weights, seed=seed, known_as=", ".join(names))
         transforms = transforms or names.get("IMAGENET1K_V1") or _member(arch, "DEFAULT", "preprocessing")
+        module = seeded(partial(_build, arch, classes, transforms, transform_input, weights == "random"), seed)
+        known = ", ".join(names)
+        identity = restore(module, weights, seed=seed, known_as=known, rename=_modern, optional=_AUXILIARY)
+        if arch in _TRANSFORM_INPUT and weights != "random" and transform_input is None:
+            remarks.append(
+                f"{name}: inputs are transformed as torchvision's weights of {arch} expect it; for weights trained "
+                "without that write transform_input: false into its file"
+            )
     transform = transforms.transforms()
     preprocess = partial(_preprocess, transform=transform)
     size = preprocess(np.zeros((512, 512, 3), np.uint8)).shape
@@ -65,7 +80,11 @@ def load(
         preprocess=one_item(preprocess),
         example=(torch.zeros(1, *size),),
         weights=identity,
-        preprocessing=" ".join(repr(transform).split()),
+        preprocessing=" ".join(repr(transform).split())
+        + (f", transform_input={module.transform_input}" if arch in _TRANSFORM_INPUT else ""),
+        outputs=classes,
+        classes=categories,
+        remarks=tuple(remarks),
     )
 
 
@@ -90,11 +109,25 @@ def _member(arch: str, name: str, option: str) -> Any:
     return names[name]
 
 
-def _build(arch: str, classes: int) -> nn.Module:
+def _build(arch: str, classes: int, entry: Any, transform_input: bool | None, random: bool) -> nn.Module:
+    """The network as torchvision builds it for the weights `entry`, with other weights."""
+    more: dict[str, Any] = {}
+    if arch in _TRANSFORM_INPUT:
+        # Their way to random weights takes seconds, which those of a file would replace.
+        more |= {"transform_input": transform_input is not False, "init_weights": random}
+    if arch.startswith("vit_"):
+        more["image_size"] = entry.meta["min_size"][0]
+    if arch.startswith("maxvit"):
+        more["input_size"] = entry.meta["min_size"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # two models announce another initialization
-        module: nn.Module = models.get_model(arch, weights=None, num_classes=classes)
+        module: nn.Module = models.get_model(arch, weights=None, num_classes=classes, **more)
     return module
+
+
+def _modern(key: str) -> str:
+    """A key of DenseNet's published files, which are older than the rule that names of modules have no dots."""
+    return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2", key)
 
 
 def _pretrained(arch: str, entry: Any) -> tuple[nn.Module, str]:

@@ -160,7 +160,8 @@ class Inputs:
         """What the network says to each sample, of the outputs [items, ...]: a sequence, or a tensor [n, ...]."""
         decode = self.network.decode
         if decode is None or isinstance(self.samples[0].read(), Noise):  # no sample or every one is noise
-            return outputs
+            order = self.network.order
+            return outputs if order is None else outputs[:, list(order)]
         return [decode(s.read(), outputs[indices]) for s, indices in zip(self.samples, self.owned, strict=True)]
 
 

@@ -198,6 +198,8 @@ def _details(cell: Cell, reference: Reference, prepared: Prepared, quantized: Qu
     calibrated = [] if cell.activation_bits is None else [sample.id for sample in reference.calibration.samples]
     return {
         "network": {"weights": reference.network.weights, "preprocessing": reference.network.preprocessing},
+        "remarks": list(reference.network.remarks),
+        "order": reference.network.order,
         "calibration_ids": calibrated,
         "folded": prepared.folded,
         "layers_float": [layer.name for layer in prepared.layers if layer.name not in names],

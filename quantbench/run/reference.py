@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from quantbench import networks, tasks
+from quantbench.console import say
 from quantbench.errors import UserError
 from quantbench.networks.network import Network
 from quantbench.quant.histogram import Histogram
@@ -30,6 +31,7 @@ from quantbench.results.maker import PASSES, code_version, device_name, isa, ver
 from quantbench.results.record import fingerprint
 from quantbench.run import memory as fitting
 from quantbench.run.cache import Arrays, recall
+from quantbench.run.classes import check_width, match
 from quantbench.run.inputs import Inputs, in_fast_layout
 from quantbench.run.memory import memory_for
 from quantbench.run.predict import predict
@@ -96,6 +98,11 @@ def _load(shared: str) -> Reference:
     for what, samples in (("evaluate", task.evaluation), ("calibrate with", task.calibration)):
         if not len(samples):
             raise UserError(f"task {task.name}: there is no sample to {what}")
+    fits = match(network, task)
+    remarks = tuple(filter(None, (*network.remarks, *task.remarks, fits.remark)))
+    for remark in remarks:
+        say(remark)
+    network = replace(network, order=fits.order, remarks=remarks)
     decisive = {
         "model": parts["model"],
         "weights": network.weights,
@@ -157,6 +164,7 @@ def _fp32_outputs(reference: Reference) -> Pass[Tensor]:
         return {"outputs": outputs.numpy(), "seconds": np.array(time.perf_counter() - began)}
 
     arrays, kept = recall("fp32", _key(reference, reference.evaluation), ("outputs", "seconds"), make)
+    check_width(reference.network, reference.task, arrays["outputs"].shape[1:])
     # Where the outputs were kept this is asked here: the next pass is a quantized one.
     reference.evaluation.may_pad(reference.batch_size, reference.device)
     return Pass(torch.from_numpy(arrays["outputs"]), float(arrays["seconds"]), kept)

@@ -22,7 +22,8 @@ MEAN = 0.2860
 STD = 0.3530
 """Of the training photos, as values from 0 to 1."""
 
-CLASSES = 10
+NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+CLASSES = len(NAMES)
 SPLITS = {"train": ("train", 60_000), "test": ("t10k", 10_000)}
 """File name stem and number of photos of each split."""
 
@@ -43,6 +44,7 @@ def load(*, calibration_samples: int = 1024, seed: int = 0) -> Task:
         calibration=_samples("train", train_ids),
         evaluation=_samples("test", range(SPLITS["test"][1])),
         predict=predicted_class,
+        classes=NAMES,
     )
 
 

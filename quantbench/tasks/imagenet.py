@@ -12,7 +12,7 @@ from quantbench.tasks.sampling import draw, read_photo
 from quantbench.tasks.task import Sample, Task
 
 _LAYOUT = "expected are FOLDER/val/<wnid>/*.JPEG and FOLDER/train/<wnid>/*.JPEG"
-_SUFFIXES = (".jpeg", ".jpg", ".png")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's
 
 
 def load(
@@ -48,12 +48,15 @@ def load(
         version = f"{found.st_size}-{found.st_mtime_ns}"
         return Sample(photo, partial(read_photo, root / photo), targets[wnid], version)
 
+    remarks = (_unread(root / split, set(photos)) for split, photos in (("val", evaluation), ("train", available)))
     return Task(
         name="imagenet",
         metrics=(ACCURACY,),
         calibration=[make(photo) for photo in calibration],
         evaluation=[make(photo) for photo in evaluation],
         predict=predicted_class,
+        classes=tuple(wnids),
+        remarks=tuple(filter(None, remarks)),
     )
 
 
@@ -72,3 +75,19 @@ def _photos(split: Path) -> list[str]:
     if not photos:
         raise UserError(f"{split} holds no photos ({', '.join(_SUFFIXES)}); {_LAYOUT}")
     return photos
+
+
+def _unread(split: Path, read: set[str]) -> str:
+    """What is in the folders of a split beside the photos, counted, in a sentence; empty where nothing is."""
+    left: list[str] = []
+    for folder in (split, *(split / name for name in _folders(split))):
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                place = f"{split.name}/{folder.name}/{entry.name}" if folder != split else f"{split.name}/{entry.name}"
+                is_class = folder == split and entry.is_dir()
+                if not entry.name.startswith(".") and not is_class and place not in read:
+                    left.append(place + ("/" if entry.is_dir() else ""))
+    if not left:
+        return ""
+    known = ", ".join(_SUFFIXES)
+    return f"{len(left)} files or folders of {split} are not read, such as {min(left)}: photos are {known}"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.assets import fetch
+from quantbench.assets.imagenet import wnids
 from quantbench.errors import UserError
 from quantbench.tasks.metrics.classification import ACCURACY, predicted_class
 from quantbench.tasks.sampling import read_photo
@@ -65,6 +66,7 @@ def load(*, calibration_samples: int = 256, seed: int = 0) -> Task:
         calibration=_crops(CALIBRATION_PHOTOS, calibration_samples, seed),
         evaluation=[*labelled, *_crops(EVALUATION_PHOTOS, EVALUATION_CROPS, _EVALUATION_SEED)],
         predict=predicted_class,
+        classes=wnids(),
     )
 
 

@@ -72,10 +72,10 @@ def _transcripts(split: Path) -> Iterator[tuple[str, str]]:
     """Id and transcript of every utterance. Raises UserError if a file is damaged or a transcript is empty."""
     for file in sorted(split.glob("*/*/*.trans.txt")):
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, ValueError) as error:
             raise UserError(f"{file} cannot be read ({error}): get it anew") from error
-        for line in lines:
+        for line in filter(str.strip, lines):
             name, _, text = line.partition(" ")
             _check(text, f"{file}: {name or 'an utterance'}")
             yield name, text

@@ -15,6 +15,7 @@ from quantbench.tasks.sampling import by_hash, damaged, draw, reading
 from quantbench.tasks.task import Sample, Task
 
 CLASSES = ("negative", "positive")
+NAMES = ("negative, neg", "positive, pos")
 TEST = 2000
 """Sentences that are held back for the test."""
 
@@ -36,6 +37,7 @@ def load(*, calibration_samples: int = 256, seed: int = 0) -> Task:
         calibration=[_sample(*training[i]) for i in chosen],
         evaluation=[_sample(*sentence) for sentence in test],
         predict=predicted_class,
+        classes=NAMES,
     )
 
 

@@ -96,7 +96,7 @@ def identity(options: Mapping[str, Any]) -> dict[str, Any]:
 def read(path: Path) -> Iterator[Question]:
     """The questions of a file in SQuAD's JSON format. Raises UserError if it is not one, or is of SQuAD 2.0."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         for article in content["data"]:
             for paragraph in article["paragraphs"]:
                 for asked in paragraph["qas"]:

@@ -30,6 +30,8 @@ class Task:
     `metrics` are the one that is reported first, and possibly another; there is none where nobody knows a right answer.
     Answers are what a network makes of samples: class logits [n, classes], numbers, or texts. `predict(answers)` gives
     one word a sample, whose equality is the agreement of two executions; None where answers are numbers.
+    `classes` are the names of what targets count, commas between several names of one; None where targets are no
+    classes or nobody knows their names. `remarks` are sentences that the user shall read, as on files not read.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Task:
     calibration: Sequence[Sample]
     evaluation: Sequence[Sample]
     predict: Callable[[Sequence[Any]], Sequence[Any]] | None
+    classes: tuple[str, ...] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

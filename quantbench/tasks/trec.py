@@ -13,6 +13,9 @@ from quantbench.tasks.task import Sample, Task
 CLASSES = ("description", "entity", "abbreviation", "human", "number", "location")
 """What is asked for, in the order of the class indices."""
 
+NAMES = tuple(map("{}, {}".format, CLASSES, ("DESC", "ENTY", "ABBR", "HUM", "NUM", "LOC")))
+"""The classes with the abbreviations that they have in Li and Roth's files."""
+
 _TRAIN, _TEST = 5452, 500
 
 
@@ -29,6 +32,7 @@ def load(*, calibration_samples: int = 256, seed: int = 0) -> Task:
         calibration=[_sample(f"train/{i:04d}", *training[i]) for i in chosen],
         evaluation=[_sample(f"test/{i:03d}", *question) for i, question in enumerate(test)],
         predict=predicted_class,
+        classes=NAMES,
     )
 
 

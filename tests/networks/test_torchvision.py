@@ -1,6 +1,7 @@
 """Torchvision's models: with weights that are downloaded, of a file, or random."""
 
 import hashlib
+import re
 import urllib.error
 
 import numpy as np
@@ -99,3 +100,66 @@ def test_wrong_choices_name_the_right_ones():
     ):
         with pytest.raises(UserError, match=said):
             load(name, **options)
+
+
+@pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
+def test_weights_of_a_file_get_the_transform_that_they_were_trained_with(tmp_path, arch):
+    """Torchvision sets transform_input, and drops auxiliary heads, where its own weights are asked for."""
+    size = 96
+    theirs = seeded(lambda: models.get_model(arch, weights=None, transform_input=True, init_weights=False), 1).eval()
+    state = {key: value for key, value in theirs.state_dict().items() if not key.lower().startswith("aux")}
+    torch.save(state, tmp_path / "w.pth")
+    torch.save(theirs.state_dict(), tmp_path / "whole.pth")
+    photo = torch.rand(2, 3, size, size)
+    for file in ("w.pth", "whole.pth"):
+        network = load(arch, weights=str(tmp_path / file))
+        with torch.no_grad():
+            assert torch.equal(network.module(photo), theirs(photo))
+        assert network.preprocessing.endswith("transform_input=True")
+        assert "transform_input: false into its file" in network.remarks[0]
+    network = load(arch, weights=str(tmp_path / "whole.pth"), transform_input=False)
+    assert not network.module.transform_input and network.remarks == ()
+    with torch.no_grad():
+        assert not torch.equal(network.module(photo), theirs(photo))
+
+
+def test_a_transform_of_the_inputs_is_for_two_networks():
+    with pytest.raises(UserError, match=r"model\.transform_input: is for googlenet and inception_v3"):
+        load("resnet18", weights="random", transform_input=True)
+
+
+def test_a_network_is_as_large_as_the_pictures_of_its_weights(monkeypatch):
+    seen = {}
+
+    def get_model(arch, weights=None, **options):
+        seen.update(options)
+        return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 1000))
+
+    monkeypatch.setattr(models, "get_model", get_model)
+    network = load("vit_b_16", weights="random", preprocessing="IMAGENET1K_SWAG_E2E_V1")
+    assert seen == {"num_classes": 1000, "image_size": 384} and network.example[0].shape == (1, 3, 384, 384)
+
+
+def test_files_of_older_versions(tmp_path):
+    """DenseNet's published files have dots in names; MNASNet asks for a version that a dict of tensors lacks."""
+    module = seeded(models.densenet121, 1)
+    old = {re.sub(r"(norm|conv)([12])\.(?=[a-z_]+$)", r"\1.\2.", k): v for k, v in module.state_dict().items()}
+    old = {k: v for k, v in old.items() if "tracked" not in k}
+    assert any("denselayer1.norm.1.weight" in key for key in old)
+    torch.save(old, tmp_path / "dense.pth")
+    found = load("densenet121", weights=str(tmp_path / "dense.pth")).module.state_dict()
+    assert all(torch.equal(found[key], value) for key, value in module.state_dict().items() if "tracked" not in key)
+    module = seeded(models.mnasnet0_5, 1)
+    torch.save(module.state_dict(), tmp_path / "mnas.pth")
+    network = load("mnasnet0_5", weights=str(tmp_path / "mnas.pth"))
+    assert torch.equal(network.module.layers[0].weight, module.layers[0].weight)
+
+
+def test_classes_are_those_of_the_published_weights(hub):
+    made, path, _, _ = hub
+    path.parent.mkdir(parents=True)
+    path.write_bytes(made.read_bytes())
+    network = load("resnet18")
+    assert network.classes[:2] == ("tench", "goldfish") and network.outputs == 1000
+    network = load("resnet18", weights=str(made))
+    assert network.classes is None and network.outputs == 1000

@@ -76,3 +76,18 @@ def test_an_empty_data_set(folder):
         path.unlink()
     with pytest.raises(UserError, match="val holds no photos"):
         load(folder)
+
+
+def test_classes_are_the_names_of_folders_and_what_is_not_read_is_counted(tmp_path):
+    for split in ("val", "train"):
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("L", (4, 4)).save(tmp_path / split / name / "a.png")
+    path = {"name": "imagenet", "path": str(tmp_path), "classes": 2, "calibration_samples": 1, "seed": 0}
+    assert tasks.load(path).classes == ("cat", "dog") and tasks.load(path).remarks == ()
+    (tmp_path / "val" / "cat" / "a.heic").write_bytes(b"")
+    (tmp_path / "val" / "cat" / "more").mkdir()
+    (tmp_path / "val" / "flat.png").write_bytes(b"")
+    (tmp_path / "val" / "cat" / ".DS_Store").write_bytes(b"")
+    (said,) = tasks.load(path).remarks
+    assert said.startswith(f"3 files or folders of {tmp_path / 'val'} are not read, such as val/cat/a.heic")

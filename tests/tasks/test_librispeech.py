@@ -155,3 +155,13 @@ def test_without_hub_and_path_one_line_says_what_to_give(monkeypatch):
     with pytest.raises(UserError, match=r"openslr/librispeech_asr.*no network.*give task\.path=FOLDER") as refusal:
         load()
     assert "\n" not in str(refusal.value)
+
+
+def test_blank_lines_and_a_byte_order_mark_are_no_utterances(folder):
+    before = load(path=folder)
+    for file in folder.glob("*/*/*/*.trans.txt"):
+        file.write_text("\ufeff" + file.read_text().replace("\n", "\n\n") + "  \n\n", encoding="utf-8")
+    after = load(path=folder)
+    for split in ("calibration", "evaluation"):
+        found = [[(s.id, s.target) for s in getattr(task, split)] for task in (before, after)]
+        assert found[0] == found[1]

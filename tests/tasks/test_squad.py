@@ -197,3 +197,11 @@ def test_the_data_set_of_the_hub(tmp_path, monkeypatch):
     assert asked.holds(tmp_path)
     (tmp_path / "plain_text/validation-00000-of-00001.parquet").unlink()
     assert not asked.holds(tmp_path)
+
+
+def test_a_byte_order_mark(tmp_path):
+    write(tmp_path / "dev-v1.1.json", articles(8))
+    right = [sample.read() for sample in load(tmp_path / "dev-v1.1.json").evaluation]
+    text = (tmp_path / "dev-v1.1.json").read_text(encoding="utf-8")
+    (tmp_path / "dev-v1.1.json").write_text(text, encoding="utf-8-sig")
+    assert [sample.read() for sample in load(tmp_path / "dev-v1.1.json").evaluation] == right

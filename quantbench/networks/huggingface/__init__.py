@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbench.assets.content import content_sha256
-from quantbench.assets.huggingface import text_files, weight_files
+from quantbench.assets.huggingface import embedding_files, text_files, weight_files
 from quantbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,14 +33,16 @@ def load(
     classes: int | None = None,
     max_length: int = _MAX_LENGTH,
     stride: int = _STRIDE,
+    pooling: str | None = None,
 ) -> Network:
     """A network of transformers with one of the heads.
 
     `weights` is `hub` (those of `hub`, by default `name`, or of the folder `path` that replaces it), `registry` (those
     of the `asset`), `shipped` (these, but for what quantbench carries itself), `random` (of `architecture`, else of the
     hub's configuration), or a file. `classes`, `max_length` and `stride` are for text alone: it is cut off at
-    `max_length` tokens; a paragraph is cut into windows that start every `stride` tokens. Raises UserError if the
-    weights cannot be had or do not fit, or for a length or stride that the network cannot have.
+    `max_length` tokens; a paragraph is cut into windows that start every `stride` tokens. `pooling`, for an embedding
+    alone, replaces what the folder of the weights declares, which is the mean where it declares nothing. Raises
+    UserError if the weights cannot be had or do not fit, or for a length or stride that the network cannot have.
     """
     if head not in (*TEXT_HEADS, *SPEECH_HEADS):
         raise UserError(f"model.head={head or 'null'}: must be one of {', '.join((*TEXT_HEADS, *SPEECH_HEADS))}")
@@ -49,9 +51,11 @@ def load(
 
     source = Source(name, weights, seed, hub or name, path, asset, architecture, classes)
     if head in TEXT_HEADS:
-        return text.load(source, head, max_length, stride)
-    if (classes, max_length, stride) != (None, _MAX_LENGTH, _STRIDE):
-        raise UserError(f"model.head={head}: classes, max_length and stride are for networks that read text")
+        if pooling is not None and head != "embedding":
+            raise UserError(f"model.pooling={pooling}: is for model.head=embedding alone")
+        return text.load(source, head, max_length, stride, pooling)
+    if (classes, max_length, stride, pooling) != (None, _MAX_LENGTH, _STRIDE, None):
+        raise UserError(f"model.head={head}: classes, max_length, stride and pooling are for networks that read text")
     return speech_ctc.load(source) if head == "speech_ctc" else whisper.load(source)
 
 
@@ -63,5 +67,9 @@ def identity(options: Mapping[str, Any]) -> dict[str, Any]:
     folder = Path(str(place)).expanduser()
     if place is None or not folder.is_dir():
         return dict(options)
-    files = [*text_files(folder), *(weight_files(folder) if options.get("weights", "hub") == "hub" else [])]
+    files = [
+        *text_files(folder),
+        *embedding_files(folder),
+        *(weight_files(folder) if options.get("weights", "hub") == "hub" else []),
+    ]
     return {**options, "path": str(folder.absolute()), **({"sha256": content_sha256(*files)} if files else {})}

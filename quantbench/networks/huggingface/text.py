@@ -13,25 +13,38 @@ from functools import cache, partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantbench.errors import UserError
+from quantbench.networks.huggingface.pooling import POOLINGS, Embedding, embedding_of
 from quantbench.networks.huggingface.question_answering import best_answer, windower
-from quantbench.networks.huggingface.weights import Source, build, open_source, read_tokenizer, weights_identity
+from quantbench.networks.huggingface.weights import (
+    Opened,
+    Source,
+    build,
+    open_source,
+    read_tokenizer,
+    weights_identity,
+)
 from quantbench.networks.network import Item, Network
 from quantbench.quant import QuantizationError
+
+_QUESTION = "Where do the ships that the town is known for come from?"
+_TEXT = (
+    "The harbour was built in the nineteenth century, when the ships came from the north with timber and left with "
+    "salt. Today the old warehouses are flats, offices and a museum, which 40,000 people visit every year."
+)
 
 
 @dataclass(frozen=True)
 class Head:
-    """What transformers calls the module, and what its outputs become: `answer(outputs, mask)`, [n, ...]."""
+    """What transformers calls the module, and what its outputs become: `answer(embedding)(outputs, mask)`, [n, ...]."""
 
     auto_class: str
-    answer: Callable[[Any, Tensor], Tensor]
+    answer: Callable[[Embedding], Callable[[Any, Tensor], Tensor]]
 
 
-def load(source: Source, head: str, max_length: int, stride: int) -> Network:
+def load(source: Source, head: str, max_length: int, stride: int, pooling: str | None = None) -> Network:
     """The network of a source with one of the HEADS; see `huggingface.load`."""
     opened = open_source(source)
     name, vocabulary = source.name, getattr(opened.config, "vocab_size", None)
@@ -41,26 +54,48 @@ def load(source: Source, head: str, max_length: int, stride: int) -> Network:
     module: Any = build(opened, HEADS[head].auto_class)
     if padding is None:
         module.config.get_text_config().pad_token_id = module.config.pad_token_id = -1
+    embedding, remarks = Embedding(), list[str]()
+    if head == "embedding":
+        embedding, remarks = _declared(opened, pooling, max_length)
+        max_length = min(max_length, embedding.length or max_length)
     _check_length(module, max_length)
     _check_stride(stride)
     names = _arguments(module)
-    _answer_with(name, module, names, HEADS[head].answer)
+    _answer_with(name, module, names, HEADS[head].answer(embedding))
     tokenizer = cache(partial(read_tokenizer, name, opened.tokenizer_folder, vocabulary))
-    noise = partial(_noise, names, vocabulary, max_length)
-    preprocess, decode = _READERS[head](name, tokenizer, names, max_length, stride)
+    noise = partial(_noise, names, vocabulary, max_length, _end(opened.config))
+    preprocess, decode = _READERS[head](name, tokenizer, names, max_length, stride, embedding)
+    classes = opened.config.num_labels if head == "sequence_classification" else None
     return Network(
         name=name,
         module=module.eval(),
         preprocess=preprocess,
         decode=decode,
-        example=tuple(tensor[None] for tensor in noise(0)),
+        example=tuple(tensor[None] for tensor in _example(opened, head, preprocess, max_length) or noise(0)),
         noise=noise,
         pad=tuple(float(padding or 0) if each == "input_ids" else 0.0 for each in names),
         masked="attention_mask" in names,
         weights=weights_identity(opened),
         preprocessing=f"tokenizer {opened.tokenizer_version}, at most {max_length} tokens"
-        + (f", windows every {stride}" if head == "question_answering" else ""),
+        + (f", windows every {stride}" if head == "question_answering" else "")
+        + (f", {embedding.words}" if head == "embedding" else ""),
+        outputs=classes,
+        classes=None if classes is None else _classes(name, opened.config, classes),
+        remarks=tuple(remarks),
     )
+
+
+def _classes(name: str, config: Any, count: int) -> tuple[str, ...]:
+    """What the configuration calls the outputs. Raises UserError where it says two things of one."""
+    usual = [f"LABEL_{i}" for i in range(count)]
+    names = [str((config.id2label or {}).get(i, usual[i])) for i in range(count)]
+    places = {str(label): place for label, place in (config.label2id or {}).items()}
+    if sorted(map(str, places.values())) == sorted(map(str, range(count))) and not set(usual) & set(places):
+        other = sorted(places, key=lambda label: int(places[label]))
+        if names not in (usual, other):
+            raise UserError(f"{name}: id2label and label2id of its config.json contradict each other: mend one of them")
+        names = other
+    return tuple(names)
 
 
 def _logits(outputs: Any, mask: Tensor) -> Tensor:
@@ -69,27 +104,41 @@ def _logits(outputs: Any, mask: Tensor) -> Tensor:
     return logits
 
 
-def _mean(outputs: Any, mask: Tensor) -> Tensor:
-    """The mean of the last hidden states over the text: [n, hidden]."""
-    weight = mask[..., None].to(outputs.last_hidden_state.dtype)
-    mean: Tensor = (outputs.last_hidden_state * weight).sum(1) / weight.sum(1)
-    return mean
-
-
 def _start_and_end(outputs: Any, mask: Tensor) -> Tensor:
     """Logits of start and end, [n, tokens, 2], zeros behind the text."""
     return torch.stack([outputs.start_logits, outputs.end_logits], -1) * mask[..., None]
 
 
+def _pooled(embedding: Embedding) -> Callable[[Any, Tensor], Tensor]:
+    """Embeddings of the last hidden states: [n, hidden]."""
+    return lambda outputs, mask: embedding.pool(outputs.last_hidden_state, mask)
+
+
 HEADS = {
-    "question_answering": Head("AutoModelForQuestionAnswering", _start_and_end),
-    "sequence_classification": Head("AutoModelForSequenceClassification", _logits),
-    "embedding": Head("AutoModel", _mean),
+    "question_answering": Head("AutoModelForQuestionAnswering", lambda _: _start_and_end),
+    "sequence_classification": Head("AutoModelForSequenceClassification", lambda _: _logits),
+    "embedding": Head("AutoModel", _pooled),
 }
 
 
+def _declared(opened: Opened, pooling: str | None, max_length: int) -> tuple[Embedding, list[str]]:
+    """The embedding that is declared beside the weights or chosen, and what the user shall know of it."""
+    source, folder = opened.source, opened.folder
+    if folder is None and source.architecture is None:
+        folder = opened.tokenizer_folder()
+    found, remarks = embedding_of(folder, pooling), []
+    if not found.declared and pooling is None and source.asset is None and folder is not None:
+        remarks.append(
+            f"{source.name} declares no pooling (there is no modules.json): the mean over the text is taken, "
+            f"model.pooling= can be {', '.join(POOLINGS)}"
+        )
+    if found.length is not None and found.length < max_length:
+        remarks.append(f"{source.name} declares that it reads {found.length} tokens: texts are cut off there")
+    return found, remarks
+
+
 def _read_paragraphs(
-    name: str, tokenizer: Callable[[], Any], names: tuple[str, ...], max_length: int, stride: int
+    name: str, tokenizer: Callable[[], Any], names: tuple[str, ...], max_length: int, stride: int, embedding: Embedding
 ) -> tuple[Callable[[Any], list[Item]], Callable[[Any, Tensor], Any]]:
     windows = cache(lambda: windower(tokenizer(), max_length, stride))
 
@@ -103,7 +152,7 @@ def _read_paragraphs(
 
 
 def _read_to_classify(
-    name: str, tokenizer: Callable[[], Any], names: tuple[str, ...], max_length: int, stride: int
+    name: str, tokenizer: Callable[[], Any], names: tuple[str, ...], max_length: int, stride: int, embedding: Embedding
 ) -> tuple[Callable[[Any], list[Item]], None]:
     def preprocess(raw: Any) -> list[Item]:
         return [_tokens(tokenizer(), names, max_length, *_texts(name, raw, 1, 2))]
@@ -112,16 +161,16 @@ def _read_to_classify(
 
 
 def _read_to_compare(
-    name: str, tokenizer: Callable[[], Any], names: tuple[str, ...], max_length: int, stride: int
+    name: str, tokenizer: Callable[[], Any], names: tuple[str, ...], max_length: int, stride: int, embedding: Embedding
 ) -> tuple[Callable[[Any], list[Item]], Callable[[Any, Tensor], Any]]:
     def preprocess(raw: Any) -> list[Item]:
-        return [_tokens(tokenizer(), names, max_length, text) for text in _texts(name, raw, 1, 2)]
+        return [_tokens(tokenizer(), names, max_length, embedding.text(text)) for text in _texts(name, raw, 1, 2)]
 
     def decode(raw: Any, outputs: Tensor) -> float:
-        """The cosine of the angle between the embeddings of the two texts."""
+        """How alike the embeddings of the two texts are: the cosine of their angle, where nothing else is declared."""
         _texts(name, raw, 2)
         first, second = outputs.double()
-        return float(F.cosine_similarity(first, second, dim=0))
+        return embedding.compare(first, second)
 
     return preprocess, decode
 
@@ -151,14 +200,30 @@ def _item(names: tuple[str, ...], inputs: Mapping[str, Tensor]) -> Item:
     return tuple(inputs[name] if name in inputs else torch.zeros_like(inputs["input_ids"]) for name in names)
 
 
-def _noise(names: tuple[str, ...], vocabulary: int, max_length: int, seed: int) -> Item:
-    """A text of full length whose words are drawn by `seed`."""
-    generator = torch.Generator().manual_seed(seed)
-    values = {
-        "input_ids": torch.randint(vocabulary, (max_length,), generator=generator),
-        "attention_mask": torch.ones(max_length, dtype=torch.int64),
-    }
-    return _item(names, values)
+def _noise(names: tuple[str, ...], vocabulary: int, max_length: int, end: int | None, seed: int) -> Item:
+    """A text of full length whose words are drawn by `seed`; where the network knows an end of text, one at the end."""
+    tokens = torch.randint(vocabulary, (max_length,), generator=torch.Generator().manual_seed(seed))
+    if end is not None and 0 <= end < vocabulary:
+        tokens[tokens == end] = (end + 1) % vocabulary
+        tokens[-1] = end
+    return _item(names, {"input_ids": tokens, "attention_mask": torch.ones(max_length, dtype=torch.int64)})
+
+
+def _end(config: Any) -> int | None:
+    """The token for the end of a text, the first where there are several; None where the configuration has none."""
+    end = getattr(config, "eos_token_id", None)
+    return end[0] if isinstance(end, list) and end else end if isinstance(end, int) else None
+
+
+def _example(opened: Opened, head: str, preprocess: Callable[[Any], list[Item]], max_length: int) -> Item | None:
+    """A real text of full length; None where no tokenizer can be had, or none is needed."""
+    if opened.source.weights == "random" and opened.source.architecture is not None:
+        return None
+    text = " ".join([_TEXT] * (1 + max_length // len(_TEXT.split())))
+    try:
+        return preprocess((_QUESTION, text) if head == "question_answering" else text)[0]
+    except UserError:
+        return None
 
 
 def _arguments(module: nn.Module) -> tuple[str, ...]:

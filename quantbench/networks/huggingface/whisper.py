@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,10 +108,11 @@ def greedy(network: Any, features: Tensor, most: Tensor, prompt: Prompt) -> Tens
     limits = most.flatten().tolist()
     open_texts = list(range(len(features)))
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    kept = {_cache_argument(network.model.decoder): cache}
     tokens = torch.tensor([prompt.tokens] * len(features), device=features.device)
     while open_texts:
         hidden = network.model.decoder(
-            input_ids=tokens, encoder_hidden_states=heard, past_key_values=cache, use_cache=True
+            input_ids=tokens, encoder_hidden_states=heard, use_cache=True, **kept
         ).last_hidden_state[:, -1]
         logits = network.proj_out(hidden)
         chosen = _likeliest(logits, prompt, first=not said[open_texts[0]])
@@ -121,13 +123,18 @@ def greedy(network: Any, features: Tensor, most: Tensor, prompt: Prompt) -> Tens
                 if token == token and len(said[text]) < limits[text]:
                     goes_on.append(row)
         if len(goes_on) < len(open_texts):
-            kept = torch.tensor(goes_on, dtype=torch.int64, device=features.device)
-            open_texts, chosen, heard = [open_texts[row] for row in goes_on], chosen[kept], heard[kept]
-            cache.batch_select_indices(kept)
+            rows = torch.tensor(goes_on, dtype=torch.int64, device=features.device)
+            open_texts, chosen, heard = [open_texts[row] for row in goes_on], chosen[rows], heard[rows]
+            cache.batch_select_indices(rows)
         tokens = chosen[:, None].long()
     length = max(1, *map(len, said))
     padded = [[*text, *[0.0] * (length - len(text))] for text in said]
     return torch.tensor(padded, device=features.device)[..., None]
+
+
+def _cache_argument(decoder: nn.Module) -> str:
+    """What transformers calls a decoder's cache: `cache`, in older versions `past_key_values`."""
+    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
 
 
 def _likeliest(logits: Tensor, prompt: Prompt, first: bool) -> Tensor:

@@ -233,3 +233,9 @@ def test_files_that_do_not_fit_are_one_line(tmp_path):
 def test_another_sequence_network_is_refused():
     with pytest.raises(UserError, match="only Whisper is known, not speech_to_text"):
         load(architecture={"model_type": "speech_to_text", "vocab_size": 50, "d_model": 16, "encoder_layers": 1})
+
+
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_nothing_is_asked_of_transformers_that_is_going_away():
+    with torch.inference_mode():
+        greedy(load().module, features(1), torch.tensor([[3]]), PROMPT)
