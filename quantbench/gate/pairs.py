@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from pathlib import PurePath
 
 from quantbench.errors import UserError, nearest
 from quantbench.results.recipe import named, shown
@@ -73,7 +74,7 @@ def match(
             raise UserError(f"--ignore {column}: {nearest(column, (*MATCHED, *SIZES))}")
     recipe = tuple(column for column in MATCHED if column not in ignore)
     full = recipe + tuple(column for column in SIZES if column not in ignore)
-    before, now = list(_by_metric(baseline)), list(_by_metric(new))
+    before, now = list(_by_metric(_without_places(baseline))), list(_by_metric(_without_places(new)))
     old = _measured(before, full, sides[0])
     measured = _measured(now, full, sides[1])
     pairs = [Pair(row, measured[key]) for key, row in old.items() if key in measured]
@@ -82,6 +83,15 @@ def match(
     accounted = {_key(row, recipe) for row in (*old.values(), *measured.values())}
     added += [Alone(row, _reason(row)) for row in now if not is_measured(row) and _key(row, recipe) not in accounted]
     return Matching(tuple(pairs), tuple(missing), tuple(added))
+
+
+def _without_places(rows: Iterable[Row]) -> list[Row]:
+    """The rows, networks from folders called by the folder's own name, unless two of them would be called alike."""
+    rows = list(rows)
+    places = {row.model for row in rows if row.model.startswith((".", "/", "~"))}
+    names = {place: PurePath(place).name for place in places}
+    taken = [*names.values(), *({row.model for row in rows} - places)]
+    return [replace(row, model=names[row.model]) if taken.count(names.get(row.model, "")) == 1 else row for row in rows]
 
 
 def _by_metric(rows: Iterable[Row]) -> Iterator[Row]:

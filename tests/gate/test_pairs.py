@@ -97,3 +97,12 @@ def test_a_second_metric_is_a_row_of_its_own():
     assert first == Pair(both, both)
     row = other_metric.new
     assert (row.metric, row.fp32, row.quantized, row.p_value, row.cell) == ("exact_match", 80.0, 79.0, None, ROW.cell)
+
+
+def test_a_network_from_a_folder_pairs_wherever_the_folder_lies():
+    here, there = (replace(ROW, model=f"{place}/net") for place in ("/home/me", "./ci"))
+    assert len(match([here], [there]).pairs) == 1
+    hub = replace(ROW, model="org/net")
+    assert not match([hub], [there]).pairs
+    other = replace(here, model="/data/net", cell="c" * 12)
+    assert len(match([here, other], [here, other]).pairs) == 2  # both are called net

@@ -10,7 +10,8 @@ from tests.report.table_rows import int8, results, table, texts
 
 def structure_run(**changes):
     """A row without a metric, as `task=synthetic` makes it."""
-    made = int8(76.0, task="synthetic", samples=8, agreement=87.5, sqnr_db=23.14, **changes)
+    samples = {"samples": 8, "calibration_samples": 8}
+    made = int8(76.0, task="synthetic", agreement=87.5, sqnr_db=23.14, **samples, **changes)
     nothing = ("metric", "fp32", "quantized", "change", "change_low", "change_high", "relative_change")
     return replace(made, layers=21, layers_quantized=20, peak_memory_mb=954.6, **dict.fromkeys(nothing))
 
