@@ -72,7 +72,8 @@ def unwrapped(
     others = tuple(other for other in prefixes if other != prefix and other.startswith(prefix))
     within = [key for key in bare if key.startswith(prefix) and not (others and key.startswith(others))]
     taken = {key.removeprefix(prefix): bare[key] for key in within if key != _COUNTER}
-    _say_taken(path, sorted({_off(old, key) for key, old in taken.items()} - {""}), [*state.keys() - taken.values()])
+    off = {_off(old, key) for key, old in taken.items()} - {""} if named is str else {prefix} - {""}
+    _say_taken(path, sorted(off), [*state.keys() - taken.values()])
     return {key: state[old] for key, old in taken.items()}
 
 
