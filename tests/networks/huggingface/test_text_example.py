@@ -83,9 +83,5 @@ def test_a_decoder_without_padding_token_says_what_to_set():
 def test_names_that_contradict_each_other_are_refused():
     names = {0: "abbreviation", 1: "entity"}
     for other in ({"abbreviation": 1, "entity": 0}, {"human": 0, "entity": 1}):
-<<<<<<< HEAD
-        with pytest.raises(UserError, match="id2label and label2id"):
-=======
         with pytest.raises(UserError, match=r"id2label and label2id of its config\.json contradict each other"):
->>>>>>> classes
             load(weights="random", architecture=architecture(id2label=names, label2id=other))
