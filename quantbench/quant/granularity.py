@@ -19,11 +19,12 @@ class PerChannel:
 
     `axis` is the output channel's: 0 for convolution and linear, 1 for transposed convolution. With `groups` > 1 a
     transposed convolution's weight is [inputs, outputs/groups, ...], so that a channel is a pair of (block of axis 0,
-    index on axis 1).
+    index on axis 1). `stacked` is a stack of matrices, as of experts: each has channels of its own.
     """
 
     axis: int
     groups: int = 1
+    stacked: bool = False
 
 
 Granularity = PerTensor | PerChannel
@@ -43,7 +44,7 @@ def reduce_min_max(x: Tensor, granularity: Granularity) -> tuple[Tensor, Tensor]
 def _blocks(x: Tensor, granularity: PerChannel) -> tuple[Tensor, set[int]]:
     axis = granularity.axis % x.ndim
     if granularity.groups == 1:
-        return x, {axis}
+        return x, {axis, *(range(x.ndim - 2) if granularity.stacked else ())}
     return split_groups(x, granularity.groups), {0, axis + 1}
 
 

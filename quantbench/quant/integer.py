@@ -15,7 +15,7 @@ from torch import Tensor
 
 from quantbench.quant import mapping as maps
 from quantbench.quant.granularity import PerChannel, split_groups
-from quantbench.quant.intercept.mode import Call, Operand
+from quantbench.quant.intercept.operations import Call, Operand
 
 INT32_MAX = 2**31 - 1
 

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from quantbench.quant import QuantizationError
 from quantbench.quant import mapping as maps
-from quantbench.quant.intercept.mode import Call, Operand, intercept
+from quantbench.quant.intercept.mode import intercept
+from quantbench.quant.intercept.operations import Call, Operand
+from quantbench.quant.scheme import SiteMappings
 from quantbench.quant.tensors import CHUNK, flatten_dense
 
 
@@ -17,32 +20,49 @@ from quantbench.quant.tensors import CHUNK, flatten_dense
 def simulate(module: nn.Module, mappings: Mapping[str, maps.Mapping], residual_adds: bool = False) -> Iterator[None]:
     """While this is open, `module` runs quantized: every site that `mappings` names is, every other stays in float.
 
-    Parameters are quantized once, at their first use. Activations go into scratch memory that is used again by the
-    next layer; where gradients are recorded they go into fresh memory, with the straight-through estimator.
-    `residual_adds` is what the mappings were found with.
+    Of SiteMappings, as `decide` gives them, no site stays in float that was not met before: a parameter gets the range
+    of its own, all else is refused. Parameters are quantized once, at their first use. Activations go into scratch
+    memory that is used again by the next layer; where gradients are recorded they go into fresh memory, with the
+    straight-through estimator. `residual_adds` is what the mappings were found with.
+
+    Raises:
+        QuantizationError: (on running the module) a site was not met before; the message names it.
     """
-    weights: dict[tuple[str, int], Tensor] = {}
+    weights: dict[tuple[str, str], Tensor] = {}
+    strict = mappings if isinstance(mappings, SiteMappings) else None
     scratch = (_Scratch(), _Scratch())
 
-    def quantized(operand: Operand, buffer: _Scratch) -> Tensor | None:
-        mapping = mappings.get(operand.site)
+    def mapping_of(layer: str, operand: Operand) -> maps.Mapping | None:
+        site = operand.site
+        mapping = mappings.get(site)
+        if strict is None:
+            return mapping
+        if mapping is None:
+            return strict.missing(layer, site, operand.tensor if operand.is_parameter else None, operand.channel)
+        if not operand.steady:
+            raise QuantizationError(f"site {site}: the weight that is computed there is not that of the calibration")
+        return mapping
+
+    def quantized(layer: str, operand: Operand, buffer: _Scratch) -> Tensor | None:
+        key = operand.base, operand.identity
+        recorded = torch.is_grad_enabled()
+        if operand.is_parameter and not recorded and key in weights:
+            return weights[key]
+        mapping = mapping_of(layer, operand)
         if mapping is None:
             return None
-        if torch.is_grad_enabled():
+        if recorded:
             return maps.fake_quantize_ste(operand.tensor, mapping)
-        if isinstance(operand.tensor, nn.Parameter):
-            # One site may see several parameters, where control flow chooses between them.
-            key = operand.site, id(operand.tensor)
-            if key not in weights:
-                weights[key] = maps.fake_quantize(operand.tensor, mapping)
+        if operand.is_parameter:
+            weights[key] = maps.fake_quantize(operand.tensor, mapping)
             return weights[key]
         return fake_quantize_into(operand.tensor, mapping, buffer)
 
     def run(call: Call) -> Tensor:
-        first, second = (quantized(o, s) for o, s in zip(call.operands, scratch, strict=True))
+        first, second = (quantized(call.layer, o, s) for o, s in zip(call.operands, scratch, strict=True))
         return call.run(first, second)
 
-    with intercept(module, run, residual_adds=residual_adds):
+    with intercept(module, run, residual_adds=residual_adds, learn=False):
         yield
 
 

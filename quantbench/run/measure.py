@@ -17,9 +17,10 @@ from quantbench import backends, lookup, methods
 from quantbench.errors import UserError, in_one_line, interruption, ran_out, unexpected
 from quantbench.methods.method import Bench, Quantized
 from quantbench.quant import QuantizationError
-from quantbench.quant.histogram import Histogram
-from quantbench.quant.layers import find_layers
-from quantbench.quant.scheme import Scheme
+from quantbench.quant.kept import with_weights
+from quantbench.quant.layers import Layer, find_layers, union
+from quantbench.quant.observe import Observations
+from quantbench.quant.scheme import Scheme, SiteMappings
 from quantbench.quant.sqnr import site_sqnr_db
 from quantbench.quant.transforms.fold import copied
 from quantbench.quant.transforms.gelu import clip_gelu
@@ -43,7 +44,7 @@ from quantbench.run.reference import (
 from quantbench.run.scores import beside, judge, scores
 from quantbench.sweep.cell import Cell, calibrator
 
-Calibration = Pass[Mapping[str, Histogram]]
+Calibration = Pass[Observations]
 
 
 def measure(cell: Cell, command: str = "", own: Mapping[str, Any] | None = None) -> Record:
@@ -96,10 +97,14 @@ def _measure(cell: Cell, row: Row) -> Record:
     before = judge(reference.task, reference.evaluation, fp32.result, "fp32")  # finds a wrong label at once
     prepared = prepare(reference, *cell.sites)
     calibration = None if cell.activation_bits is None else histograms(reference, *cell.sites)
+    layers = union(prepared.layers, calibration.result.layers) if calibration else prepared.layers
     bench = _bench(cell, reference, prepared, calibration)
     with clip_gelu(bench.module, cell.gelu_bound):
         began = time.perf_counter()
         quantized = methods.find(cell.method)(bench, **lookup.options_of(cell.method))
+        if not isinstance(quantized.mappings, SiteMappings):  # what a method leaves out by itself stays in float
+            known = [*layers, *quantized.layers]
+            quantized = replace(quantized, mappings=SiteMappings(quantized.mappings, known, bench.scheme))
         seconds_decide = time.perf_counter() - began
 
         began = time.perf_counter()
@@ -116,7 +121,7 @@ def _measure(cell: Cell, row: Row) -> Record:
         **scores(samples, reference.task),
         outputs_sha256=_digest(outputs),
         calibration_samples=len(reference.calibration.samples) if calibration else 0,
-        layers=len(prepared.layers),
+        layers=len(layers),
         layers_quantized=len(quantized.layers),
         seconds_calibrate=round(seconds_decide + (calibration.seconds if calibration else 0.0), 3),
         seconds_fp32=round(fp32.seconds, 3),
@@ -126,7 +131,7 @@ def _measure(cell: Cell, row: Row) -> Record:
     )
     seen = bench.histograms()
     details = {
-        **_details(cell, reference, prepared, quantized),
+        **_details(cell, reference, prepared, layers, quantized),
         "engine": {"name": execution.engine, "int8_layers": execution.int8_layers},
         "passes": {
             "fp32": int(not fp32.kept),
@@ -143,6 +148,11 @@ def _bench(cell: Cell, reference: Reference, prepared: Prepared, calibration: Ca
     """What the method gets: its own copy of the network, so that no cell sees what another's method did."""
     module = copied(prepared.module)
     example = tuple(tensor.to(cell.device) for tensor in reference.network.example)
+
+    def layers() -> list[Layer]:
+        found = find_layers(module, *example, residual_adds=cell.residual_adds)
+        return union(found, with_weights(calibration.result.layers, module, found)) if calibration else found
+
     return Bench(
         module=module,
         example=example,
@@ -154,7 +164,7 @@ def _bench(cell: Cell, reference: Reference, prepared: Prepared, calibration: Ca
             skip_layers=cell.skip_layers,
         ),
         calibrate=calibrator(cell.calib),
-        layers=lambda: find_layers(module, *example, residual_adds=cell.residual_adds),
+        layers=layers,
         histograms=lambda: calibration.result if calibration else {},
         calibration=lambda: reference.calibration.batches(cell.batch_size, cell.device, "calibration", padded=False),
     )
@@ -193,7 +203,9 @@ def _described(cell: Cell) -> Row:
     )
 
 
-def _details(cell: Cell, reference: Reference, prepared: Prepared, quantized: Quantized) -> dict[str, Any]:
+def _details(
+    cell: Cell, reference: Reference, prepared: Prepared, layers: list[Layer], quantized: Quantized
+) -> dict[str, Any]:
     names = {layer.name for layer in quantized.layers}
     calibrated = [] if cell.activation_bits is None else [sample.id for sample in reference.calibration.samples]
     return {
@@ -202,7 +214,7 @@ def _details(cell: Cell, reference: Reference, prepared: Prepared, quantized: Qu
         "order": reference.network.order,
         "calibration_ids": calibrated,
         "folded": prepared.folded,
-        "layers_float": [layer.name for layer in prepared.layers if layer.name not in names],
+        "layers_float": [layer.name for layer in layers if layer.name not in names],
         "notes": quantized.notes,
         "ranges": {
             site: {"low": span.low.flatten().tolist(), "high": span.high.flatten().tolist()}

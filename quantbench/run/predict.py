@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from quantbench.errors import UserError
 from quantbench.quant import QuantizationError
+from quantbench.quant.intercept.mode import slow_path
 from quantbench.quant.observe import observe
 from quantbench.run.inputs import Inputs
 from quantbench.run.memory import memory_for
@@ -36,7 +37,7 @@ def predict(
     order: list[int] = []
     parts = []
     batches = inputs.batches(batch_size, device, label)
-    with torch.inference_mode(), batches.located():
+    with torch.inference_mode(), batches.located(), slow_path():
         for indices, batch in batches:
             output = run(*batch).float().cpu()
             if output.dim() == 0 or len(output) != len(indices):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import _lru_cache_wrapper, lru_cache
 from typing import Any, Generic, TypeVar
@@ -21,9 +21,9 @@ from quantbench import networks, tasks
 from quantbench.console import say
 from quantbench.errors import UserError
 from quantbench.networks.network import Network
-from quantbench.quant.histogram import Histogram
+from quantbench.quant.kept import packed, unpacked
 from quantbench.quant.layers import Layer, find_layers
-from quantbench.quant.observe import collect
+from quantbench.quant.observe import Observations, collect
 from quantbench.quant.transforms.fold import fold_batch_norm
 from quantbench.quant.transforms.gelu import clip_gelu
 from quantbench.results.histograms import NAMES, pack, unpack
@@ -172,28 +172,33 @@ def _fp32_outputs(reference: Reference) -> Pass[Tensor]:
 
 def histograms(
     reference: Reference, fold_bn: bool, residual_adds: bool, gelu_bound: float | None
-) -> Pass[Mapping[str, Histogram]]:
-    """The histogram of every activation site over the calibration samples."""
+) -> Pass[Observations]:
+    """The histogram of every activation site over the calibration samples, and the layers that ran."""
     return _first_or_kept(_histograms, reference, fold_bn, residual_adds, gelu_bound)
 
 
 @lru_cache(maxsize=2)
 def _histograms(
     reference: Reference, fold_bn: bool, residual_adds: bool, gelu_bound: float | None
-) -> Pass[Mapping[str, Histogram]]:
+) -> Pass[Observations]:
+    prepared = prepare(reference, fold_bn, residual_adds, gelu_bound)
+    module, ran = prepared.module, list[Observations]()
 
     def make() -> Arrays:
         began = time.perf_counter()
-        module = prepare(reference, fold_bn, residual_adds, gelu_bound).module
         # Positions that only fill up a batch are no data: without padding there are none.
         batches = reference.calibration.batches(reference.batch_size, reference.device, "calibration", padded=False)
         with batches.located(), clip_gelu(module, gelu_bound):
-            found = collect(module, (batch for _, batch in batches), residual_adds)
-        return {**pack(found), "seconds": np.array(time.perf_counter() - began)}
+            ran.append(collect(module, (batch for _, batch in batches), residual_adds))
+        seconds = np.array(time.perf_counter() - began)
+        return {**pack(ran[-1]), "layers": np.array(packed(ran[-1], module)), "seconds": seconds}
 
     key = histograms_key(reference, fold_bn, residual_adds, gelu_bound)
-    arrays, kept = recall("histograms", key, (*NAMES, "seconds"), make)
-    return Pass(unpack(arrays), float(arrays["seconds"]), kept)
+    arrays, kept = recall("histograms", key, (*NAMES, "layers", "seconds"), make)
+    found = unpacked(str(arrays["layers"]), unpack(arrays), module, prepared.layers) if kept else None
+    if found is None and kept:  # a weight that is computed cannot be had otherwise
+        arrays, kept = make(), False
+    return Pass(found or ran[-1], float(arrays["seconds"]), kept)
 
 
 def _first_or_kept(cached: _lru_cache_wrapper[Pass[T]], *arguments: Any) -> Pass[T]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from quantbench.quant.calibrators import max_range
-from quantbench.quant.intercept.mode import Call, intercept
+from quantbench.quant.intercept.mode import intercept
+from quantbench.quant.intercept.operations import Call
 from quantbench.quant.layers import Layer, find_layers
 from quantbench.quant.mapping import Mapping
 from quantbench.quant.observe import observe

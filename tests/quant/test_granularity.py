@@ -60,7 +60,7 @@ MODULES = {
     "weight on the left": (Function(lambda s, x: s.p0 @ x, P(4, 5)), P(5, 3)),
     "same weight in linear": (Function(lambda s, x: F.linear(x, s.p0), P(4, 5)), P(2, 5)),
 }
-CHANNELS = {"conv1d": 6, "conv2d": 6, "depthwise": 8, "conv3d": 3}
+CHANNELS = {"conv1d": 6, "conv2d": 6, "depthwise": 8, "conv3d": 3, "batched weight": 2 * 4}
 CHANNELS |= {"conv_transpose1d": 6, "conv_transpose2d": 9, "conv_transpose3d": 3}
 
 

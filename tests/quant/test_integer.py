@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from quantbench.quant import mapping as maps
 from quantbench.quant.integer import accumulate, integer_output
-from quantbench.quant.intercept.mode import Call, intercept
+from quantbench.quant.intercept.mode import intercept
+from quantbench.quant.intercept.operations import Call
 from quantbench.quant.scheme import Scheme
 from quantbench.quant.simulate import simulate
 from tests.quant.helpers import Function, calls_of, mappings_for

@@ -16,7 +16,7 @@ _MULTIPLYING = frozenset(
         *("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "addbmm", "dot", "vdot", "_addmm_activation", "_grouped_mm"),
         *("addmm_", "addmv_", "baddbmm_", "addbmm_", "_sparse_mm", "_sparse_addmm", "_scaled_mm", "linalg_multi_dot"),
         *("convolution", "_convolution", "conv_tbc", "deform_conv2d", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell"),
-        "_transformer_encoder_layer_fwd",
+        *("_transformer_encoder_layer_fwd", "grouped_mm_fallback"),
     }
 )
 # Fused attention: _scaled_dot_product_flash_attention, _efficient_attention_forward, flex_attention, those of packages.
@@ -41,6 +41,5 @@ class Guard(TorchDispatchMode):
             advice = "the call that runs it is not known; write it as linear, convolution or matmul"
             if fused:
                 advice = "its two matrix products are not visible; choose the attention implementation sdpa or eager"
-            where = self._stack.frames[-1][0] if self._stack.frames else ""
-            raise QuantizationError(f"{name} in module {where!r} cannot be quantized: {advice}")
+            raise QuantizationError(f"{name} in module {self._stack.innermost!r} cannot be quantized: {advice}")
         return func(*args, **(kwargs or {}))

@@ -6,143 +6,90 @@ matrix multiplications, whichever way it was called.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 
 from quantbench.quant import QuantizationError
 from quantbench.quant.granularity import PerChannel
-from quantbench.quant.intercept.attention import scaled_dot_product_attention
+from quantbench.quant.intercept.constants import Constants
+from quantbench.quant.intercept.expansions import EXPANSIONS, Hidden
 from quantbench.quant.intercept.guard import Guard
-from quantbench.quant.intercept.modules import SIMPLE, ModuleStack
+from quantbench.quant.intercept.modules import SIMPLE, ModuleStack, parametrized_by, refuse_hidden
+from quantbench.quant.intercept.names import Names, Places
+from quantbench.quant.intercept.operations import OPAQUE, OPERATIONS, Call, Operand, Operation
 from quantbench.quant.intercept.residual import ADDITIONS, TERMS, Origins
-
-
-@dataclass(frozen=True)
-class Operand:
-    """One operand of a layer's execution. `channel` is set for weights: the granularity "per channel" of this one."""
-
-    site: str
-    name: str
-    tensor: Tensor
-    channel: PerChannel | None
-
-    @property
-    def is_weight(self) -> bool:
-        """True for weights, whose range needs no data."""
-        return self.channel is not None
-
-
-@dataclass(frozen=True)
-class Operation:
-    """How a torch function is called: the positions and keywords of its two operands and of what it adds to them."""
-
-    kind: str
-    operands: tuple[tuple[int, str], tuple[int, str]]
-    bias: tuple[int, str] | None = None
-
-
-@dataclass(frozen=True)
-class Call:
-    """One execution of a layer. `run` executes it, on its own operands unless others are given."""
-
-    layer: str
-    kind: str
-    operands: tuple[Operand, Operand]
-    bias: Tensor | None
-    function: Callable[..., Tensor]
-    arguments: tuple[Any, ...]
-    keywords: dict[str, Any]
-    operation: Operation
-
-    def run(self, first: Tensor | None = None, second: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """The operation's output; an operand or bias that is given replaces the layer's own."""
-        arguments, keywords = list(self.arguments), dict(self.keywords)
-        places = (*self.operation.operands, self.operation.bias)
-        for place, tensor in zip(places, (first, second, bias), strict=True):
-            if tensor is None or place is None:
-                continue
-            position, keyword = place
-            if position < len(arguments):
-                arguments[position] = tensor
-            else:
-                keywords[keyword] = tensor
-        return self.function(*arguments, **keywords)
-
 
 Handler = Callable[[Call], Tensor]
 
-_WEIGHTED = ((0, "input"), (1, "weight"))
-_BIAS = (2, "bias")
-
-
-def _matmul(first: str = "input", second: str = "other", start: int = 0, added: bool = False) -> Operation:
-    bias = (0, "input") if added else None
-    return Operation("matmul", ((start, first), (start + 1, second)), bias)
-
-
-OPERATIONS: dict[Callable[..., Any], Operation] = {
-    **{
-        getattr(F, kind): Operation(kind, _WEIGHTED, _BIAS)
-        for kind in (
-            *("conv1d", "conv2d", "conv3d"),
-            *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"),
-        )
-    },
-    torch.matmul: _matmul(),
-    torch.Tensor.matmul: _matmul(),
-    torch.Tensor.__matmul__: _matmul(),
-    torch.Tensor.__rmatmul__: Operation("matmul", ((1, "other"), (0, "input"))),
-    torch.linalg.matmul: _matmul(),
-    torch.mm: _matmul(second="mat2"),
-    torch.Tensor.mm: _matmul(second="mat2"),
-    torch.bmm: _matmul(second="mat2"),
-    torch.Tensor.bmm: _matmul(second="mat2"),
-    torch.addmm: _matmul("mat1", "mat2", start=1, added=True),
-    torch.Tensor.addmm: _matmul("mat1", "mat2", start=1, added=True),
-    torch.baddbmm: _matmul("batch1", "batch2", start=1, added=True),
-    torch.Tensor.baddbmm: _matmul("batch1", "batch2", start=1, added=True),
-}
-
-# Compute-intensive, but not to be seen through: an error is better than a layer left in float unnoticed.
-OPAQUE: frozenset[Callable[..., Any]] = frozenset(
-    {torch.einsum, torch.tensordot, torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu, F.bilinear, torch.mv}
-)
-
 
 class _LayerMode(TorchFunctionMode):
-    def __init__(self, module: nn.Module, stack: ModuleStack, handler: Handler) -> None:
+    def __init__(self, module: nn.Module, stack: ModuleStack, handler: Handler, learn: bool, guarded: bool) -> None:
         super().__init__()
         self._stack = stack
         self._handler = handler
+        self._learn, self._guarded = learn, guarded
         self.handling = False
-        self._storages = {p.untyped_storage().data_ptr() for p in module.parameters()} - {0}
-        self._names = {id(p): name for name, p in module.named_parameters()}
+        self._owners = {id(p): name for name, p in module.named_parameters()}
+        self._constants = Constants(module)
+        self._names = Names.of(module)
+        self._places = Places(__file__, _LayerMode._handle.__code__)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if operation := OPERATIONS.get(func):
-            return self._handle(self._call(operation, func, args, kwargs))
-        if expansion := _EXPANSIONS.get(func):
+        if not self._stack.frames:  # what prepares the network's inputs is none of its layers
+            return self._unseen(func, args, kwargs)
+        if expansion := EXPANSIONS.get(func):
             with self:
-                return expansion(*args, **kwargs)
-        if func in OPAQUE:
-            where = self._stack.frames[-1][0] if self._stack.frames else ""
-            raise QuantizationError(
-                f"{func.__name__} in module {where!r} cannot be quantized: its operands are not visible; write it as "
-                "linear, convolution or matmul"
+                return self._expanded(expansion, func, args, kwargs)
+        operation = OPERATIONS.get(func)
+        if operation and not self._makes_weight(operation, args, kwargs):
+            output = self._handle(self._call(operation, func, args, kwargs))
+        elif operation or ((self._guarded or func in OPAQUE) and self._constants.are(args, kwargs)):
+            # What is made of constants alone is no layer but part of a weight, as spectral norm's sigma is.
+            output = self._unseen(func, args, kwargs)
+        elif func in OPAQUE:
+            raise self._refusal(
+                func.__name__, "its operands are not visible; write it as linear, convolution or matmul"
             )
-        return func(*args, **kwargs)
+        else:
+            output = func(*args, **kwargs)
+        self._constants.pass_on(func, args, kwargs, output)
+        return output
+
+    def _unseen(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self.handling, before = True, self.handling
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self.handling = before
+
+    def _expanded(self, expansion: Callable[..., Any], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            return expansion(*args, **kwargs)
+        except Hidden as error:
+            raise self._refusal(func.__name__, str(error)) from error
+
+    def _refusal(self, what: str, why: str) -> QuantizationError:
+        return QuantizationError(f"{what} in module {self._stack.innermost!r} cannot be quantized: {why}")
+
+    def _makes_weight(self, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a product is no layer but a step on the way from parameters to a weight.
+
+        That are those of a parametrization, and of constants with a vector, such as spectral norm's estimate of sigma.
+        """
+        if "parametrizations" in self._stack.innermost.split("."):
+            return True
+        factors = [_argument(place, args, kwargs) for place in operation.operands]
+        return operation.kind == "matmul" and any(t.ndim == 1 for t in factors) and self._constants.are(args, kwargs)
 
     def _handle(self, call: Call) -> Tensor:
         self.handling, before = True, self.handling
@@ -155,57 +102,75 @@ class _LayerMode(TorchFunctionMode):
         self, operation: Operation, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Call:
         first, second = (_argument(place, args, kwargs) for place in operation.operands)
-        layer = self._layer_name(operation.kind, second)
-        groups = kwargs.get("groups", args[6] if len(args) > 6 else 1)
-        operands = (
-            self._operand(layer, operation.kind, 0, first, groups, second),
-            self._operand(layer, operation.kind, 1, second, groups, first),
-        )
+        if is_functorch_wrapped_tensor(first) or is_functorch_wrapped_tensor(second):
+            raise self._refusal("vmap or another transform of torch.func", "write it as operations on whole batches")
+        kind, layer = operation.kind, self._layer_name(operation.kind, second)
+        if kind == "matmul":
+            operands = self._factors(layer, first, second)
+        else:
+            transposed = kind.startswith("conv_transpose")
+            groups = kwargs.get("groups", args[6] if len(args) > 6 else 1)
+            channel = PerChannel(1, groups) if transposed else PerChannel(0)
+            operands = (
+                Operand(f"{layer}.input", "input", first, None, "", self._names),
+                self._operand(f"{layer}.weight", "weight", second, channel, self._constants.parameter(second)),
+            )
         bias = _argument(operation.bias, args, kwargs) if operation.bias else None
-        return Call(layer, operation.kind, operands, bias, func, args, kwargs, operation)
+        return Call(layer, kind, operands, bias, func, args, kwargs, operation)
+
+    def _factors(self, layer: str, first: Tensor, second: Tensor) -> tuple[Operand, Operand]:
+        """The operands of a product: a matrix of parameters is a weight on either side."""
+        parameters = [self._constants.parameter(t) if t.ndim > 1 else "" for t in (first, second)]
+        operands = []
+        for index, tensor in enumerate((first, second)):
+            name = "weight" if parameters[index] and not parameters[1 - index] else ("lhs", "rhs")[index]
+            if tensor.ndim > 1:  # a vector has no channels
+                # Channels are what the multiplication does not sum over.
+                channel = PerChannel(-1 if index else -2, stacked=tensor.ndim > 2)
+                operands.append(self._operand(f"{layer}.{name}", name, tensor, channel, parameters[index]))
+            else:
+                operands.append(Operand(f"{layer}.{name}", name, tensor, None, "", self._names))
+        return operands[0], operands[1]
+
+    def _operand(self, base: str, name: str, tensor: Tensor, channel: PerChannel, parameter: str) -> Operand:
+        """A parameter is a weight, and so is what was made of constants and is the same in every pass."""
+        if parameter:
+            return Operand(base, name, tensor, channel, parameter, self._names)
+        if base not in self._names.varying:
+            made = self._constants.computed(tensor)
+            steady = made is not None and self._names.is_steady(base, *made)
+            if made is not None and (steady or not self._learn):
+                return Operand(base, name, tensor, channel, made[0], self._names, steady)
+            if self._learn:
+                self._names.vary(base)
+        return Operand(base, name, tensor, None, "", self._names)
 
     def _layer_name(self, kind: str, weight: Tensor) -> str:
-        """The module whose `weight` is used, or the innermost module with a running number for the operation."""
-        frame, module = self._stack.frames[-1][:2] if self._stack.frames else ("", None)
-        if module is not None and getattr(module, "weight", None) is weight:
+        """The module whose `weight` is used, or the innermost module with a number for the place of the operation."""
+        frame, module = self._stack.frames[-1]
+        computes = isinstance(getattr(type(module), "weight", None), property)  # as a parametrization does
+        if not computes and getattr(module, "weight", None) is weight:
             return frame
-        name = self._names.get(id(weight), "")
         prefix = f"{frame}." if frame else ""
-        if name.endswith(".weight") and name.startswith(prefix):
-            return name.removesuffix(".weight")
+        owner = parametrized_by(weight) or self._owners.get(id(weight), "")
+        if f".{owner}".endswith(".weight") and owner.startswith(prefix):
+            return owner.removesuffix("weight").removesuffix(".")
         return self._numbered(kind)
 
     def _numbered(self, kind: str) -> str:
-        """The innermost module with a running number for its operations of this kind."""
-        if not self._stack.frames:
-            return f"{kind}_0"
-        frame, _, counts = self._stack.frames[-1]
-        counts[kind] += 1
-        return f"{frame}." * bool(frame) + f"{kind}_{counts[kind] - 1}"
-
-    def _is_parameter(self, tensor: Tensor) -> bool:
-        """True for a matrix of parameters or a view of one, such as `weight.t()`."""
-        return tensor.ndim > 1 and (
-            isinstance(tensor, nn.Parameter) or tensor.untyped_storage().data_ptr() in self._storages
-        )
-
-    def _operand(self, layer: str, kind: str, index: int, tensor: Tensor, groups: int, other: Tensor) -> Operand:
-        if kind == "matmul":
-            # A parameter is a weight on either side; its channels are what the multiplication does not sum over.
-            channel = PerChannel(-1 if index else -2) if self._is_parameter(tensor) else None
-            name = "weight" if channel and not self._is_parameter(other) else ("lhs", "rhs")[index]
-        else:
-            transposed = kind.startswith("conv_transpose")
-            channel = (PerChannel(1, groups) if transposed else PerChannel(0)) if index else None
-            name = ("input", "weight")[index]
-        return Operand(f"{layer}.{name}", name, tensor, channel)
+        """The innermost module with the number, among its operations of this kind, of the place that runs now."""
+        frame, module = self._stack.frames[-1]
+        name = f"{frame}." * bool(frame) + kind
+        return f"{name}_{self._names.number(name, self._places.here(module))}"
 
 
 class _ResidualMode(_LayerMode):
     """Residual additions are layers too. They are told from other sums by following all values, which takes time."""
 
-    def __init__(self, module: nn.Module, stack: ModuleStack, handler: Handler, origins: Origins) -> None:
-        super().__init__(module, stack, handler)
+    def __init__(
+        self, module: nn.Module, stack: ModuleStack, handler: Handler, learn: bool, guarded: bool, origins: Origins
+    ) -> None:
+        super().__init__(module, stack, handler, learn, guarded)
         self._origins = origins
         self._in_attention = False
 
@@ -217,7 +182,7 @@ class _ResidualMode(_LayerMode):
             first, second = (_argument(place, args, kwargs) for place in TERMS)
             if self._origins.is_residual(first, second, kwargs.get("alpha", 1)):
                 return self._handle(self._addition(func, first, second, args, kwargs))
-        self._in_attention, before = self._in_attention or func in _EXPANSIONS, self._in_attention
+        self._in_attention, before = self._in_attention or func in EXPANSIONS, self._in_attention
         try:
             output = super().__torch_function__(func, types, args, kwargs)
         finally:
@@ -234,7 +199,10 @@ class _ResidualMode(_LayerMode):
         self, func: Callable[..., Any], first: Tensor, second: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Call:
         layer = self._numbered("add")
-        operands = (Operand(f"{layer}.lhs", "lhs", first, None), Operand(f"{layer}.rhs", "rhs", second, None))
+        operands = (
+            Operand(f"{layer}.lhs", "lhs", first, None, "", self._names),
+            Operand(f"{layer}.rhs", "rhs", second, None, "", self._names),
+        )
         function = partial(_add_into, first) if func is torch.Tensor.add_ else func
         return Call(layer, "add", operands, None, function, args, kwargs, Operation("add", TERMS))
 
@@ -251,45 +219,48 @@ def _argument(place: tuple[int, str], args: tuple[Any, ...], kwargs: dict[str, A
     return args[position] if position < len(args) else kwargs.get(keyword)
 
 
-def _without_dispatch(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same code without its first look for overrides, so that its inside runs under the mode."""
-    assert isinstance(function, types.FunctionType)
-    seen_through = dict(function.__globals__, has_torch_function=lambda _: False)
-    return types.FunctionType(
-        function.__code__, seen_through, function.__name__, function.__defaults__, function.__closure__
-    )
-
-
-_EXPANSIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    F.scaled_dot_product_attention: scaled_dot_product_attention,
-    F.multi_head_attention_forward: _without_dispatch(F.multi_head_attention_forward),
-}
-
-
 @contextmanager
-def intercept(module: nn.Module, handler: Handler, guard: bool = False, residual_adds: bool = False) -> Iterator[None]:
+def intercept(
+    module: nn.Module, handler: Handler, guard: bool = False, residual_adds: bool = False, learn: bool = True
+) -> Iterator[None]:
     """While this is open, every layer of `module` is executed by `handler`, which returns the layer's output.
 
     Layers are named by the module whose weight they use (`layer3.0.conv1`) or, where there is none, by the innermost
-    module and a running number (`encoder.layer.0.attention.self.matmul_0`). With `residual_adds` residual additions
-    are layers of the kind `add` (`layer3.0.add_0`); residual.py says which additions these are.
+    module and a number for the place in its code (`encoder.layer.0.attention.self.matmul_0`). With `residual_adds`
+    residual additions are layers of the kind `add` (`layer3.0.add_0`); residual.py says which additions these are.
+    What is computed of parameters alone is a weight; without `learn` what the passes before found to vary decides.
 
     Raises:
-        QuantizationError: (on running the module) an operation such as einsum or LSTM cannot be seen through.
+        QuantizationError: the module is compiled or scripted; or (on running it) an operation such as an LSTM cannot be
+            seen through.
     """
+    refuse_hidden(module)
     stack = ModuleStack()
-    fast_path = torch.backends.mha.get_fastpath_enabled()
+    origins = Origins(module) if residual_adds else None
+    mode = (
+        _ResidualMode(module, stack, handler, learn, guard, origins)
+        if origins
+        else _LayerMode(module, stack, handler, learn, guard)
+    )
+    with slow_path(), ExitStack() as opened:
+        if origins:
+            opened.enter_context(origins.follow(module, stack))  # before the stack, to see when it is empty
+        opened.enter_context(stack.follow(module, SIMPLE))
+        opened.enter_context(mode)
+        if guard:
+            opened.enter_context(Guard(stack, lambda: mode.handling))
+        yield
+
+
+@contextmanager
+def slow_path() -> Iterator[None]:
+    """While this is open, torch's transformer layers compute in float what they compute while they are intercepted.
+
+    Their fused path gives other values at padded places.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        origins = Origins(module) if residual_adds else None
-        mode = _ResidualMode(module, stack, handler, origins) if origins else _LayerMode(module, stack, handler)
-        with ExitStack() as opened:
-            if origins:
-                opened.enter_context(origins.follow(module, stack))  # before the stack, to see when it is empty
-            opened.enter_context(stack.follow(module, SIMPLE))
-            opened.enter_context(mode)
-            if guard:
-                opened.enter_context(Guard(stack, lambda: mode.handling))
-            yield
+        yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
+        torch.backends.mha.set_fastpath_enabled(before)
