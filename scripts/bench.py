@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,9 +24,9 @@ from torch import nn
 from quantbench import networks
 from quantbench.cli.main import OPENMP_WAITING
 from quantbench.quant.calibrators import _divergence, entropy_range, max_range
-from quantbench.quant.histogram import Histogram
+from quantbench.quant.histogram import Histogram, equal_bins
 from quantbench.quant.layers import find_layers
-from quantbench.quant.observe import collect
+from quantbench.quant.observe import collect, observe
 from quantbench.quant.scheme import Scheme, decide
 from quantbench.quant.simulate import simulate
 from quantbench.results.maker import versions
@@ -72,6 +72,7 @@ def main() -> None:
         return
     results = {
         "simulated / float": {name: forward_ratio(name, options.rounds) for name in FORWARD},
+        "observing / float": {name: observing_ratio(name, options.rounds) for name in FORWARD},
         "entropy search": entropy_search(),
         "--help": help_seconds(),
         "calibration peak / float peak": {name: memory_ratio(name) for name in list(FORWARD)[:2]},
@@ -93,7 +94,7 @@ def forward_ratio(name: str, rounds: int) -> dict[str, float]:
     network = _load(name)
     batch = torch.randn(BATCH, *network.example[0].shape[1:], generator=torch.Generator().manual_seed(0))
     layers = find_layers(network.module, *network.example)
-    histograms = collect(network.module, [batch])
+    histograms = collect(network.module, [(batch,)])
     mappings = decide(layers, histograms, max_range, Scheme()).mappings
     module, ratios, floats = network.module, [], []
     with torch.inference_mode():
@@ -110,6 +111,23 @@ def forward_ratio(name: str, rounds: int) -> dict[str, float]:
     verdict = "" if limit is None else f"   limit {limit:.2f}: {'held' if ratio <= limit else 'EXCEEDED'}"
     print(f"simulated / float forward  {name:<28} {ratio:.2f}  ({spread}){verdict}", flush=True)
     return {"ratio": ratio, "low": min(ratios), "high": max(ratios), "float_ms": 1e3 * statistics.median(floats)}
+
+
+def observing_ratio(name: str, rounds: int) -> dict[str, float]:
+    """Forward passes whose activations are counted, and float ones, one after the other; the median of their ratios."""
+    network = _load(name)
+    batch = torch.randn(BATCH, *network.example[0].shape[1:], generator=torch.Generator().manual_seed(0))
+    ratios = []
+    with torch.inference_mode():
+        for _ in range(rounds):
+            network.module(batch)
+            plain = _seconds(lambda: network.module(batch))
+            with observe(network.module):
+                network.module(batch)  # meets the octaves, once
+                ratios.append(_seconds(lambda: network.module(batch)) / plain)
+    ratio = statistics.median(ratios)
+    print(f"observing / float forward  {name:<28} {ratio:.2f}  ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
+    return {"ratio": ratio, "low": min(ratios), "high": max(ratios)}
 
 
 def _seconds(run: Callable[[], object]) -> float:
@@ -129,7 +147,7 @@ def entropy_search() -> dict[str, float]:
     fast, slow = [], []
     for values in samples:
         counts, edges = np.histogram(np.abs(values), bins=2048, range=(0, float(np.abs(values).max())))
-        histogram = Histogram(counts.astype(np.int64), float(edges[1]), float(values.min()), float(values.max()))
+        histogram = equal_bins(counts.astype(np.int64), float(edges[1]), float(values.min()), float(values.max()))
         fast += [_seconds(lambda h=histogram: entropy_range(h, 8)) for _ in range(10)]
         began = time.perf_counter()
         expected = _entropy_by_definition(histogram)
@@ -185,7 +203,7 @@ def _peak(name: str, mode: str, batches: int) -> float:
     """Growth of the resident memory in MB over what the loaded network takes."""
     network = _load(name)
     shape = network.example[0].shape[1:]
-    stream = (torch.randn(BATCH, *shape) for _ in range(batches))
+    stream = ((torch.randn(BATCH, *shape),) for _ in range(batches))
     reset_peak_memory()
     before = peak_memory_mb()
     if mode == "calibrate":
@@ -195,10 +213,10 @@ def _peak(name: str, mode: str, batches: int) -> float:
     return peak_memory_mb() - before
 
 
-def _forward_all(module: nn.Module, stream: object) -> None:
+def _forward_all(module: nn.Module, stream: Iterable[tuple[torch.Tensor, ...]]) -> None:
     with torch.inference_mode():
-        for batch in stream:  # type: ignore[attr-defined]
-            module(batch)
+        for batch in stream:
+            module(*batch)
 
 
 def waiting(busy: bool, rounds: int = 3) -> dict[str, dict[str, dict[str, float]]]:

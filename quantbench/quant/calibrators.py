@@ -1,12 +1,14 @@
 """Calibrators: pure functions from (histogram of |x|, bits) to the range alpha (section 3.4 of the paper).
 
-The searches (entropy, mse) work on at most 2048 bins, the resolution of NVIDIA's pytorch-quantization, whose
+The searches (entropy, mse) work on 2048 equal bins of [0, largest |x|], as NVIDIA's pytorch-quantization does, whose
 thresholds they return on the same histogram.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,16 +33,19 @@ def max_range(histogram: Histogram, bits: int) -> float:
 def percentile_range(histogram: Histogram, bits: int, percentile: float = 99.99) -> float:
     """The left edge of the first bin up to which at least `percentile` percent of the values lie.
 
-    The cumulative sum is one of float64 fractions, as in pytorch-quantization: at 100 its rounding decides between the
-    last bin's left and right edge.
+    Values are counted in integers: rounding may take the bin after the one that `percentile` reaches exactly, and that
+    bin may be far away. Only on equal bins, where it is the neighbour, rounding decides as in pytorch-quantization.
 
     Raises:
         QuantizationError: `percentile` is outside (0, 100].
     """
     if not 0 < percentile <= 100:
         raise QuantizationError(f"percentile must be above 0 and at most 100, not {percentile}")
-    cumulative = np.cumsum(histogram.counts / histogram.total)
-    index = int(np.searchsorted(cumulative, percentile / 100))
+    if histogram.equally_wide:
+        index = np.searchsorted(np.cumsum(histogram.counts / histogram.total), percentile / 100)
+    else:
+        needed = math.ceil(Fraction(repr(float(percentile))) * histogram.total / 100)
+        index = np.searchsorted(np.cumsum(histogram.counts), needed)
     return min(float(histogram.edges[index]), histogram.largest)
 
 
@@ -49,8 +54,8 @@ def mse_range(histogram: Histogram, bits: int) -> float:
 
     Each value stands at its bin's centre; the first minimum wins.
     """
-    coarse = histogram.coarsened(SEARCH_BINS)
-    centres = (coarse.edges[:-1] + coarse.edges[1:]) / 2
+    coarse = histogram.regrouped(SEARCH_BINS)
+    centres = coarse.centres
     candidates = centres[min(FIRST_CANDIDATE, len(centres) - 1) :]
     levels = 2 ** (bits - 1) - 1
     errors = [_squared_error(coarse.counts, centres, alpha / levels, levels) for alpha in candidates]
@@ -69,7 +74,7 @@ def entropy_range(histogram: Histogram, bits: int) -> float:
     count; for a candidate i the tail beyond it is added to the last kept bin of P, and Q spreads each of 2^(bits-1)
     groups of bins evenly over the group's non-empty bins.
     """
-    coarse = histogram.coarsened(SEARCH_BINS)
+    coarse = histogram.regrouped(SEARCH_BINS)
     counts = coarse.counts.astype(np.float64)
     if len(counts) > 1:
         counts[0] = counts[1]

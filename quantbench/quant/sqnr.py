@@ -6,6 +6,7 @@ import math
 from collections import abc as maps
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,14 +28,12 @@ def weight_sqnr_db(weight: Tensor, mapping: Mapping) -> float | None:
 def activation_sqnr_db(histogram: Histogram, mapping: Mapping) -> float | None:
     """Signal to quantization noise of an activation, in dB, of the values that the histogram counted.
 
-    Every value counts as the centre of its bin, those of the first bin as 0: after a ReLU most are exactly that. The
-    histogram knows |x| only, so for an affine mapping of values of both signs there is no answer: None.
+    Every value counts as the centre of its bin, those of a bin that begins at 0 as 0: after a ReLU most are exactly
+    that. The histogram knows |x| only, so for an affine mapping of values of both signs there is no answer: None.
     """
     if not mapping.symmetric and histogram.low < 0:
         return None
-    centres = torch.from_numpy((histogram.edges[:-1] + histogram.edges[1:]) / 2)
-    if histogram.start == 0:
-        centres[0] = 0.0
+    centres = torch.from_numpy(np.where(histogram.edges[:-1] > 0, histogram.centres, 0.0))
     return _sqnr_db(centres.float(), mapping, torch.from_numpy(histogram.counts).double())
 
 

@@ -15,7 +15,7 @@ from quantbench import backends, lookup, methods, networks, tasks
 from quantbench.errors import Mismatch, UserError
 from quantbench.quant import QuantizationError
 from quantbench.quant.calibrators import CALIBRATORS, Calibrator
-from quantbench.quant.histogram import Histogram
+from quantbench.quant.histogram import equal_bins
 from quantbench.results.record import SCHEMA, fingerprint
 from quantbench.sweep.settings import Settings
 
@@ -130,7 +130,7 @@ def _calib(calib: Group) -> Group:
     usual = inspect.signature(function).parameters
     calib = {key: float(v) if key in usual and _is_float(usual[key], v) else v for key, v in calib.items()}
     try:
-        calibrator(calib)(Histogram(np.ones(1, np.int64), 1.0, 0.0, 1.0), 8)
+        calibrator(calib)(equal_bins(np.ones(1, np.int64), 1.0, 0.0, 1.0), 8)
     except (QuantizationError, TypeError, ValueError) as error:
         raise UserError(f"calib={calib['name']}: {error}") from error
     return calib

@@ -13,7 +13,7 @@ import pytest
 from quantbench.cli import main as cli
 from quantbench.cli import plot
 from quantbench.errors import UserError
-from quantbench.quant.histogram import Histogram
+from quantbench.quant.histogram import equal_bins
 from quantbench.report import build as build_module
 from quantbench.report.figures.figure import Figure, blank
 from quantbench.results import store
@@ -193,7 +193,7 @@ def test_plot_histogram_draws_and_lists_the_ranges(folder, capsys, monkeypatch):
 
     def histogram(cell, wanted):
         seen.append((cell.model["name"], cell.task["calibration_samples"], cell.activation_bits, wanted))
-        return "conv1.input", Histogram(counts, 0.125, -7.0, 8.0)
+        return "conv1.input", equal_bins(counts, 0.125, -7.0, 8.0)
 
     monkeypatch.setattr(plot, "_histogram", histogram)
     arguments = ["site=conv1", "out=plots", "activation_bits=4", "task.calibration_samples=64", "activations=false"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from quantbench.quant.calibrators import max_range
+from quantbench.quant.histogram import Histogram
 from quantbench.quant.intercept.mode import intercept
 from quantbench.quant.intercept.operations import Call
 from quantbench.quant.layers import Layer, find_layers
@@ -70,6 +71,13 @@ def naive_scale_quantize(x: np.ndarray, alpha: Any, bits: int) -> np.ndarray:
     scale = np.where(alpha > 0, high / np.where(alpha > 0, alpha, 1), 0).astype(np.float32)
     q = np.clip(np.rint(x.astype(np.float32) * scale), -high, high)
     return np.where(scale > 0, q / np.where(scale > 0, scale, 1), 0).astype(np.float32)
+
+
+def moved(a: Histogram, b: Histogram) -> int:
+    """How many values at most lie on another side of an edge in the one histogram than in the other."""
+    edges = np.union1d(a.edges, b.edges)
+    below = [np.append(0, np.cumsum(h.counts))[np.searchsorted(h.edges, edges, side="right") - 1] for h in (a, b)]
+    return int(np.abs(below[0] - below[1]).max())
 
 
 def hooks_of(module: nn.Module) -> int:

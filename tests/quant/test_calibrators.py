@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from quantbench.quant import QuantizationError
 from quantbench.quant.calibrators import CALIBRATORS, entropy_range, max_range, mse_range, percentile_range
-from quantbench.quant.histogram import Histogram, HistogramCounter
+from quantbench.quant.histogram import Histogram, HistogramCounter, equal_bins
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "data" / "calibrator_reference.json").read_text())["results"]
 PERCENTILES = (50, 99, 99.9, 99.99, 99.999, 99.9999, 100)
@@ -50,7 +51,7 @@ def reference_histogram(case: str, collector: str) -> Histogram:
         counts, edges = np.histogram(size, bins=2048)
         first = float(edges[0])
     width = (float(size.max()) - first) / 2048
-    return Histogram(counts.astype(np.int64), width, float(x.min()), float(x.max()), first)
+    return equal_bins(counts.astype(np.int64), width, float(x.min()), float(x.max()), first)
 
 
 REFERENCE_CASES = [(case, collector) for case in REFERENCE for collector in REFERENCE[case]]
@@ -122,7 +123,7 @@ def histograms(draw, low=128, high=170):
         counts = (counts * np.exp(-np.arange(bins) / 25)).astype(np.int64)
     counts[-1] = max(counts[-1], 1)
     width = draw(st.sampled_from([2.0**-9, 0.013, 3.0]))
-    return Histogram(counts.astype(np.int64), width, -width, width * (bins - 0.5))
+    return equal_bins(counts.astype(np.int64), width, -width, width * (bins - 0.5))
 
 
 @settings(deadline=None, max_examples=60)
@@ -134,7 +135,7 @@ def test_entropy_is_the_last_least_divergence_of_the_literal_search(histogram, b
     assert math.isfinite(least)
     near = [i for i, value in search.items() if value <= least + 1e-12]
     result = entropy_range(histogram, bits)
-    found = len(counts) if result == histogram.largest else round(result / histogram.width)
+    found = len(counts) if result == histogram.largest else round(result / histogram.edges[1])
     assert found in near
     assert result in (histogram.edges[found], histogram.largest)
 
@@ -143,7 +144,7 @@ def test_the_last_of_equal_divergences_wins():
     counts = np.zeros(200, np.int64)
     counts[[150, 199]] = 5
     assert divergence(counts.tolist(), 151, 128) == divergence(counts.tolist(), 200, 128) == 0
-    assert entropy_range(Histogram(counts, 1.0, 0.0, 200.0), 8) == 200
+    assert entropy_range(equal_bins(counts, 1.0, 0.0, 200.0), 8) == 200
 
 
 def test_entropy_replaces_the_first_count_by_the_second():
@@ -152,7 +153,9 @@ def test_entropy_replaces_the_first_count_by_the_second():
     counts[-1] = 1
     spiked = counts.copy()
     spiked[0] = 10**12
-    assert entropy_range(Histogram(spiked, 1.0, 0.0, 159.5), 4) == entropy_range(Histogram(counts, 1.0, 0.0, 159.5), 4)
+    assert entropy_range(equal_bins(spiked, 1.0, 0.0, 159.5), 4) == entropy_range(
+        equal_bins(counts, 1.0, 0.0, 159.5), 4
+    )
 
 
 @settings(deadline=None, max_examples=40)
@@ -164,7 +167,7 @@ def test_mse_is_the_first_least_error_of_the_literal_search(histogram, bits):
     if not errors:
         errors, centres = [0.0], np.concatenate([np.zeros(128), centres[-1:]])
     least = min(errors)
-    slack = 1e-9 * (least + sum(counts) * histogram.width**2 * 1e-6)
+    slack = 1e-9 * (least + sum(counts) * histogram.edges[1] ** 2 * 1e-6)
     near = [float(centres[128 + i]) for i, error in enumerate(errors) if error <= least + slack]
     assert any(mse_range(histogram, bits) == pytest.approx(alpha, rel=1e-12) for alpha in near)
 
@@ -172,7 +175,7 @@ def test_mse_is_the_first_least_error_of_the_literal_search(histogram, bits):
 def test_the_first_of_equal_errors_wins():
     counts = np.zeros(132, np.int64)
     counts[[130, 131]] = 1  # two bits: either centre is exact and the other one is off by 1
-    assert mse_range(Histogram(counts, 1.0, 0.0, 131.5), 2) == 130.5
+    assert mse_range(equal_bins(counts, 1.0, 0.0, 131.5), 2) == 130.5
 
 
 def test_mse_weighs_errors_by_counts():
@@ -180,21 +183,63 @@ def test_mse_weighs_errors_by_counts():
     counts[[0, 199]] = [10**6, 1]
     centres = np.arange(200) + 0.5
     errors = [squared_error(counts.tolist(), centres, alpha, 2) for alpha in centres[128:]]
-    assert mse_range(Histogram(counts, 1.0, 0.0, 199.5), 2) == centres[128 + errors.index(min(errors))]
+    assert mse_range(equal_bins(counts, 1.0, 0.0, 199.5), 2) == centres[128 + errors.index(min(errors))]
 
 
 def test_empty_bins_above_the_largest_value_do_not_change_the_range():
     counts = np.random.default_rng(1).integers(0, 50, 300)
-    padded = Histogram(np.append(counts, np.zeros(90, np.int64)), 0.5, 0.0, 149.9)
+    padded = equal_bins(np.append(counts, np.zeros(90, np.int64)), 0.5, 0.0, 149.9)
     for calibrate in CALIBRATORS.values():
-        assert calibrate(padded, 6) == calibrate(Histogram(counts, 0.5, 0.0, 149.9), 6)
+        assert calibrate(padded, 6) == calibrate(equal_bins(counts, 0.5, 0.0, 149.9), 6)
 
 
 @pytest.mark.parametrize(
     ("percentile", "edge"), [(1, 0), (25, 0), (25.1, 1), (50, 1), (75, 2), (75.1, 3), (99.99, 3), (100, 3)]
 )
 def test_a_percentile_that_is_reached_exactly_takes_that_bin(percentile, edge):
-    assert percentile_range(Histogram(np.full(4, 6, np.int64), 1.0, 0.0, 3.9), 8, percentile) == edge
+    assert percentile_range(equal_bins(np.full(4, 6, np.int64), 1.0, 0.0, 3.9), 8, percentile) == edge
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 40),
+    st.sampled_from([1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6]),
+    st.sampled_from([50, 90, 99, 99.9, 99.99, 99.999, 99.9999, 100]),
+)
+def test_a_percentile_is_that_of_the_sorted_values_whatever_the_outliers(seed, outliers, times, percentile):
+    random = np.random.default_rng(seed)
+    x = random.normal(size=100_000).astype(np.float32)
+    x[:outliers] *= np.float32(times)
+    counter = HistogramCounter()
+    counter.add(torch.from_numpy(x))
+    ordered = np.sort(np.abs(x.astype(np.float64)))
+    right = ordered[math.ceil(Fraction(str(percentile)) * len(x) / 100) - 1]
+    assert percentile_range(counter.histogram(), 8, percentile) == pytest.approx(right, rel=2.0**-11)
+
+
+def test_no_rounding_takes_the_outlier_after_a_percentile_that_is_reached_exactly():
+    x = torch.cat([torch.linspace(1, 2, 99_999), torch.tensor([1e6])])
+    counter = HistogramCounter()
+    counter.add(x)
+    assert percentile_range(counter.histogram(), 8, 99.999) == pytest.approx(2, rel=2.0**-11)
+
+
+def in_2048_bins(x: torch.Tensor) -> Histogram:
+    """Counted by NumPy, from the values themselves."""
+    counts, edges = np.histogram(x.abs().double().numpy(), bins=2048, range=(0, float(x.abs().max())))
+    return equal_bins(counts.astype(np.int64), float(edges[1]), float(x.min()), float(x.max()))
+
+
+@pytest.mark.parametrize("name", ["entropy", "mse"])
+@pytest.mark.parametrize("times", [0.99, 1.01, 10, 1e2, 1e3, 1e4, 1e5, 1e6])
+def test_a_search_sees_2048_bins_wherever_the_largest_value_lies(name, times):
+    x = torch.cat([torch.randn(300_000), torch.tensor([64.0 * times])])
+    counter = HistogramCounter()
+    counter.add(x)
+    plain = in_2048_bins(x)
+    found, right = CALIBRATORS[name](counter.histogram(), 8), CALIBRATORS[name](plain, 8)
+    assert abs(found - right) <= 1.01 * plain.edges[1]
 
 
 @settings(deadline=None, max_examples=40)
@@ -218,7 +263,7 @@ def test_a_larger_percentile_never_gives_a_smaller_range(histogram, first, secon
 @pytest.mark.parametrize("percentile", [0, -1, 100.0001, math.nan])
 def test_a_percentile_outside_0_to_100_is_refused(percentile):
     with pytest.raises(QuantizationError, match="percentile"):
-        percentile_range(Histogram(np.ones(4, np.int64), 1.0, 0.0, 3.5), 8, percentile)
+        percentile_range(equal_bins(np.ones(4, np.int64), 1.0, 0.0, 3.5), 8, percentile)
 
 
 @settings(deadline=None, max_examples=20)
@@ -242,7 +287,7 @@ def test_a_calibrator_does_not_modify_its_histogram_and_repeats_itself(name, his
 @given(histograms(low=100, high=400), st.integers(2, 8), st.integers(-30, 30))
 def test_scaling_the_values_by_a_power_of_two_scales_the_range_exactly(name, histogram, bits, exponent):
     factor = 2.0**exponent
-    scaled = Histogram(histogram.counts, histogram.width * factor, histogram.low * factor, histogram.high * factor)
+    scaled = Histogram(histogram.counts, histogram.edges * factor, histogram.low * factor, histogram.high * factor)
     assert CALIBRATORS[name](scaled, bits) == CALIBRATORS[name](histogram, bits) * factor
 
 
@@ -250,7 +295,7 @@ def test_scaling_the_values_by_a_power_of_two_scales_the_range_exactly(name, his
 @settings(deadline=None, max_examples=20)
 @given(histograms(low=1, high=2500), st.integers(2, 8))
 def test_a_range_lies_within_a_bin_of_what_was_seen(name, histogram, bits):
-    assert 0 <= CALIBRATORS[name](histogram, bits) <= histogram.coarsened(2048).edges[-1]
+    assert 0 <= CALIBRATORS[name](histogram, bits) <= histogram.edges[-1]
 
 
 @pytest.mark.parametrize("name", CALIBRATORS)
@@ -296,5 +341,5 @@ def test_one_outlier_over_zeros_gives_a_finite_range(name):
 @pytest.mark.parametrize("name", CALIBRATORS)
 @pytest.mark.parametrize("counts", [[1], [5, 0], [0, 3], [1] * 127, [2] * 2047, [0] * 500 + [1]])
 def test_few_bins_are_no_error(name, counts):
-    histogram = Histogram(np.array(counts, np.int64), 1.0, 0.0, len(counts) - 0.5)
+    histogram = equal_bins(np.array(counts, np.int64), 1.0, 0.0, len(counts) - 0.5)
     assert 0 <= CALIBRATORS[name](histogram, 8) <= len(counts)

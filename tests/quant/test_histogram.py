@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from quantbench.quant import QuantizationError
-from quantbench.quant.histogram import BINS, Histogram, HistogramCounter
+from quantbench.quant.histogram import FEW, Histogram, HistogramCounter, equal_bins
 from quantbench.quant.tensors import CHUNK
 
 VALUES = st.one_of(
@@ -28,8 +28,8 @@ def tensor(values: Sequence[float]) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64).float()
 
 
-def counted(*batches: torch.Tensor, bins: int = BINS) -> Histogram:
-    counter = HistogramCounter(bins)
+def counted(*batches: torch.Tensor) -> Histogram:
+    counter = HistogramCounter()
     for batch in batches:
         counter.add(batch)
     return counter.histogram()
@@ -43,17 +43,18 @@ def naive_counts(x: torch.Tensor, histogram: Histogram) -> np.ndarray:
 
 
 def same(a: Histogram, b: Histogram) -> bool:
-    return (a.width, a.low, a.high, a.start) == (b.width, b.low, b.high, b.start) and np.array_equal(a.counts, b.counts)
+    same_bins = np.array_equal(a.edges, b.edges) and np.array_equal(a.counts, b.counts)
+    return same_bins and (a.low, a.high) == (b.low, b.high)
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.lists(VALUES, min_size=1, max_size=30), st.sampled_from([1, 4, 64, BINS]))
-def test_counts_equal_a_plain_count_with_the_same_edges(values, bins):
-    x = tensor(values)
-    histogram = counted(x, bins=bins)
+@given(st.lists(VALUES, min_size=1, max_size=30), st.sampled_from([1, FEW + 1]))
+def test_counts_equal_a_plain_count_with_the_same_edges(values, times):
+    x = tensor(values * -(-times // len(values)))  # few are counted in another way than many
+    histogram = counted(x)
     assert histogram.counts.dtype == np.int64
     assert np.array_equal(histogram.counts, naive_counts(x, histogram))
-    assert histogram.total == len(values)
+    assert histogram.total == len(x)
     assert (histogram.low, histogram.high) == (float(x.min()), float(x.max()))
     assert histogram.largest == float(x.abs().max())
 
@@ -64,13 +65,22 @@ def test_counts_equal_a_plain_count_on_many_values_of_a_network():
     assert np.array_equal(histogram.counts, naive_counts(x, histogram))
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(VALUES, min_size=1, max_size=30).filter(lambda values: any(tensor(values) != 0)))
-def test_the_width_is_the_narrowest_power_of_two_that_holds_the_largest_value(values):
-    histogram = counted(tensor(values), bins=64)
-    assert np.frexp(histogram.width)[0] == 0.5
-    assert histogram.largest < histogram.edges[-1]
-    assert histogram.width == 2.0**-100 or histogram.largest >= histogram.edges[32]
+@settings(deadline=None, max_examples=100)
+@given(st.lists(VALUES, min_size=1, max_size=30))
+def test_a_bin_is_never_wider_than_2_to_the_minus_12_of_its_values(values):
+    histogram = counted(tensor(values))
+    filled = histogram.counts > 0
+    left, width = histogram.edges[:-1][filled], np.diff(histogram.edges)[filled]
+    assert (width <= np.maximum(left * 2.0**-12, 2.0**-138)).all()  # float32's denormal numbers have fewer bits
+    assert histogram.edges[0] == 0 and histogram.counts[-1] > 0
+    assert not ((histogram.counts[1:] == 0) & (histogram.counts[:-1] == 0)).any()  # nothing is kept of empty octaves
+
+
+def test_many_octaves_at_once_are_counted_exactly():
+    x = torch.exp2(torch.empty(200_000).uniform_(-140, 120)) * torch.randn(200_000).sign()
+    histogram = counted(x, torch.zeros(100_000))
+    assert np.array_equal(histogram.counts, naive_counts(torch.cat([x, torch.zeros(100_000)]), histogram))
+    assert same(histogram, counted(*x.split(1000), torch.zeros(100_000)))
 
 
 @settings(deadline=None, max_examples=100)
@@ -103,7 +113,7 @@ def test_merging_changes_neither_histogram():
 
 
 def test_what_was_handed_out_does_not_change_when_counting_goes_on():
-    counter = HistogramCounter(16)
+    counter = HistogramCounter()
     counter.add(tensor([1.0]))
     first = counter.histogram()
     counter.add(tensor([1.0, 0.5]))
@@ -122,6 +132,14 @@ def test_2_to_the_24_and_2_to_the_31_equal_values_are_counted_exactly():
         histogram = histogram.merge(histogram)
     assert histogram.counts.max() == histogram.total == 2**31 + 128
     assert histogram.merge(counted(tensor([0.75]))).counts.max() == 2**31 + 129
+
+
+def test_a_counter_goes_on_beyond_what_32_bits_hold(monkeypatch):
+    monkeypatch.setattr("quantbench.quant.histogram.FULL", 3)
+    counter = HistogramCounter()
+    for _ in range(5):
+        counter.add(tensor([0.75, 3.0]))
+    assert counter.histogram().counts.max() == 5 and counter._counts.dtype == np.int64
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
@@ -184,18 +202,20 @@ def test_float64_values_beyond_float32_are_counted_exactly():
 
 
 def test_a_bin_edge_belongs_to_the_bin_above_it():
-    histogram = counted(tensor([3.5, 1.0, np.nextafter(np.float32(1), np.float32(0))]), bins=4)
-    assert histogram.counts.tolist() == [1, 1, 0, 1]
-    assert histogram.edges.tolist() == [0, 1, 2, 3, 4]
+    histogram = counted(tensor([3.5, 1.0, np.nextafter(np.float32(1), np.float32(0))]))
+    assert histogram.counts.tolist() == [0, 1, 1, 0, 1]
+    assert histogram.edges.tolist() == [0, 1 - 2**-13, 1, 1 + 2**-12, 3.5, 3.5 + 2**-11]
 
 
-def test_the_size_of_a_counter_does_not_depend_on_what_it_counted():
+def test_the_size_of_a_counter_depends_on_the_octaves_and_not_on_the_number_of_values():
     counter = HistogramCounter()
-    counter.add(torch.randn(10))
+    counter.add(torch.rand(10_000) + 1)
     before = len(pickle.dumps(counter))
-    for size in (1, 1000, 100_000):
-        counter.add(torch.randn(size) * size)
+    for _ in range(20):
+        counter.add(torch.rand(100_000) + 1)
     assert abs(len(pickle.dumps(counter)) - before) < 64
+    counter.add(torch.rand(10_000) + 2**20)
+    assert before + 2**14 <= len(pickle.dumps(counter)) < before + 2**14 + 1024
 
 
 def test_counting_a_dense_tensor_allocates_no_more_than_a_chunk_at_once():
@@ -215,44 +235,51 @@ def test_counting_a_dense_tensor_allocates_no_more_than_a_chunk_at_once():
     assert 0 < largest.bytes <= 8 * CHUNK < x.untyped_storage().nbytes()
 
 
-@pytest.mark.parametrize("bins", [0, -1, 3, 100])
-def test_a_number_of_bins_that_is_not_a_power_of_two_is_refused(bins):
-    with pytest.raises(ValueError, match=str(bins)):
-        HistogramCounter(bins)
-
-
 @pytest.mark.parametrize(
-    "other",
-    [
-        Histogram(np.ones(8, np.int64), 1.0, 0.0, 8.0),
-        Histogram(np.ones(4, np.int64), 3.0, 0.0, 8.0),
-        Histogram(np.ones(4, np.int64), 1.0, 0.0, 8.0, start=0.5),
-    ],
+    "other", [equal_bins(np.ones(4, np.int64), 3.0, 0, 8), equal_bins(np.ones(4, np.int64), 1.0, 0, 3, 0.5)]
 )
 def test_histograms_with_bins_that_do_not_fit_are_not_merged(other):
-    histogram = Histogram(np.ones(4, np.int64), 1.0, 0.0, 3.0)
+    histogram = equal_bins(np.ones(4, np.int64), 1.0, 0.0, 3.0)
     for a, b in ((histogram, other), (other, histogram)):
         with pytest.raises(ValueError, match="merge"):
             a.merge(b)
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.integers(0, 2**40), min_size=1, max_size=200), st.integers(1, 64))
-def test_coarsening_keeps_the_total_the_ends_and_every_prefix(counts, limit):
-    fine = Histogram(np.array(counts, np.int64), 0.25, -1.0, 2.0, start=0.5)
-    coarse = fine.coarsened(limit)
-    assert len(coarse.counts) <= limit
-    assert (coarse.total, coarse.low, coarse.high, coarse.start) == (fine.total, -1.0, 2.0, 0.5)
-    factor = round(coarse.width / fine.width)
-    assert factor * fine.width == coarse.width
-    for i in range(len(coarse.counts) + 1):
-        assert coarse.counts[:i].sum() == fine.counts[: i * factor].sum()
+@given(BATCHES, st.sampled_from([1, 7, 256, 2048]))
+def test_regrouping_moves_no_value_by_more_than_half_its_bin(batches, limit):
+    x = tensor([value for batch in batches for value in batch]) * 1e-3
+    fine = counted(x)
+    coarse = fine.regrouped(limit)
+    assert (coarse.total, coarse.low, coarse.high) == (fine.total, fine.low, fine.high)
+    assert len(coarse.counts) <= limit and (coarse.counts >= 0).all()
+    if len(coarse.counts) == limit > 1 and fine.largest > 2.0**-120:
+        assert coarse.edges == pytest.approx(np.linspace(0, fine.largest, limit + 1))
+        values = np.sort(np.abs(x.double().numpy()))
+        for edge, below in zip(coarse.edges[1:-1], np.cumsum(coarse.counts), strict=False):
+            slack = edge * 2.0**-12
+            assert np.searchsorted(values, edge - slack) <= below <= np.searchsorted(values, edge + slack, side="right")
 
 
-def test_coarsening_is_no_coarser_than_it_must_be():
-    counts = np.ones(8192, np.int64)
-    counts[4097:] = 0
-    coarse = Histogram(counts, 1.0, 0.0, 4096.5).coarsened(2048)
-    assert (len(coarse.counts), coarse.width) == (1025, 4.0)
-    small = Histogram(counts[:100], 1.0, 0.0, 99.5)
-    assert same(small.coarsened(2048), small)
+@pytest.mark.parametrize("largest", [1.001, 1.2, 1.5, 1.999])
+def test_2048_equal_bins_are_regrouped_to_a_quarter_of_a_bin(largest):
+    x = torch.cat([torch.rand(400_000) * largest, torch.tensor([largest])])
+    coarse = counted(x).regrouped(2048)
+    values = np.sort(x.double().numpy())
+    below, width = np.cumsum(coarse.counts)[:-1], float(values[-1]) / 2048
+    for shift, side in ((-0.25, "left"), (0.25, "right")):
+        edge = np.searchsorted(values, coarse.edges[1:-1] + shift * width, side=side)
+        assert (below >= edge if shift < 0 else below <= edge).all()
+
+
+def test_a_value_that_occurs_often_stays_in_one_bin():
+    levels = torch.arange(256) / 255 * 3.7
+    coarse = counted(levels.repeat_interleave(1000)).regrouped(2048)
+    assert sorted(set(coarse.counts.tolist())) == [0, 1000]
+
+
+def test_equal_bins_that_are_few_enough_stay_as_they_are():
+    counts = np.ones(2048, np.int64)
+    counts[100:] = 0
+    kept = equal_bins(counts, 1.0, 0.0, 99.5, start=0.25).regrouped(2048)
+    assert kept.counts.tolist() == [1] * 100 and kept.edges.tolist() == [0.25 + i for i in range(101)]

@@ -9,7 +9,7 @@ from torch import nn
 
 from quantbench.quant import QuantizationError
 from quantbench.quant.calibrators import max_range
-from quantbench.quant.histogram import Histogram
+from quantbench.quant.histogram import Histogram, equal_bins
 from quantbench.quant.layers import find_layers
 from quantbench.quant.mapping import fake_quantize
 from quantbench.quant.observe import observe
@@ -33,7 +33,7 @@ def layers_of(module: nn.Module):
 def histogram(low: float, high: float) -> Histogram:
     counts = np.zeros(8, np.int64)
     counts[0] = 1
-    return Histogram(counts, 1.0, low, high)
+    return equal_bins(counts, 1.0, low, high)
 
 
 def test_the_default_scheme_is_the_recommended_one():

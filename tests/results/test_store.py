@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from quantbench.errors import UserError
-from quantbench.quant.histogram import Histogram
+from quantbench.quant.histogram import equal_bins
 from quantbench.results import store
 from quantbench.results.record import COLUMNS, SCHEMA, Record, Row
 
@@ -99,22 +99,23 @@ def test_texts_come_back_from_a_csv_whatever_is_in_them(tmp_path):
 
 def test_histograms_are_kept_once_for_all_cells_that_name_them(tmp_path):
     seen = {
-        "fc.input": Histogram(np.array([3, 0, 1]), 0.5, -0.25, 1.25),
-        "a.input": Histogram(np.array([1, 0, 0]), 1.0, 0.0, 0.0),
+        "fc.input": equal_bins(np.array([3, 0, 1]), 0.5, -0.25, 1.25),
+        "a.input": equal_bins(np.array([1, 0, 0]), 1.0, 0.0, 0.0),
     }
     for cell in ("abc", "def"):
         store.write_record(tmp_path, Record(replace(ROW, cell=cell), {"histograms": "h"}, None, seen))
     found = store.read_histograms(tmp_path, "h")
     assert list(found) == ["fc.input", "a.input"]
     assert found["fc.input"].counts.tolist() == [3, 0, 1]
-    assert (found["fc.input"].width, found["fc.input"].low, found["fc.input"].high) == (0.5, -0.25, 1.25)
+    assert found["fc.input"].edges.tolist() == [0.0, 0.5, 1.0, 1.5]
+    assert (found["fc.input"].low, found["fc.input"].high) == (-0.25, 1.25)
     assert [path.name for path in (tmp_path / "histograms").iterdir()] == ["h.safetensors"]
     store.histograms_path(tmp_path, "h").write_bytes(b"broken")
     assert store.read_histograms(tmp_path, "h") == store.read_histograms(tmp_path, None) == {}
 
 
 def test_records_and_histograms_are_read_without_torch(tmp_path):
-    seen = {"fc.input": Histogram(np.array([3, 0, 1]), 0.5, -0.25, 1.25)}
+    seen = {"fc.input": equal_bins(np.array([3, 0, 1]), 0.5, -0.25, 1.25)}
     store.write_record(tmp_path, Record(ROW, {"histograms": "h"}, None, seen))
     code = """
 import sys

@@ -100,9 +100,9 @@ def test_classes_that_are_not_the_networks_do_not_go_together(cell):
 def test_the_calibrator_has_its_options(cell):
     import numpy as np
 
-    from quantbench.quant.histogram import Histogram
+    from quantbench.quant.histogram import equal_bins
 
-    histogram = Histogram(np.array([90, 9, 1]), 1.0, 0.0, 3.0)
+    histogram = equal_bins(np.array([90, 9, 1]), 1.0, 0.0, 3.0)
     found = {
         share: calibrator(cell(calib={"name": "percentile", "percentile": share}).calib)(histogram, 8)
         for share in (50, 95, 100)

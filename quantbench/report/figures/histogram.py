@@ -59,7 +59,7 @@ def histogram_figure(
         network: its name.
         bits: that the ranges are for.
     """
-    drawn = histogram.coarsened(DRAWN_BINS)
+    drawn = histogram.regrouped(DRAWN_BINS)
     with styled():
         drawing = blank(3.8)
         axes = drawing.subplots()
@@ -68,11 +68,10 @@ def histogram_figure(
         _draw_ranges(axes, ranges, end)
         axes.set_xlabel(f"|x| at {site}", parse_math=False)
     percentile = {name: "" if name in LOOKS else " %" for name in ranges}
-    where = (
-        "All of them are 0."
-        if not histogram.largest
-        else (f"The bins of the exact histogram were joined to {len(drawn.counts)} of width {drawn.width:.3g}.")
-    )
+    where = "All of them are 0."
+    if histogram.largest:
+        width = float(drawn.edges[1] - drawn.edges[0])
+        where = f"The bins of the exact histogram were joined to {len(drawn.counts)} of width {width:.3g}."
     listed = ", ".join(f"{name}{percentile[name]} {value:.4g}" for name, value in sorted(ranges.items(), key=_by_range))
     return Figure(
         f"figure2_{stem(network)}",
@@ -92,7 +91,7 @@ def _by_range(named: tuple[str, float]) -> float:
 
 def _draw_counts(axes: Axes, histogram: Histogram, end: float) -> None:
     """Bars from half a count up, so that a bin with a single value shows and an empty one does not."""
-    edges = histogram.edges
+    edges = histogram.edges.copy()
     if len(histogram.counts) == 1:  # zeros have next to no width, and a single bin may end far above the largest value
         edges[1] = min(max(edges[1], NARROWEST * end), end)
     axes.stairs(histogram.counts, edges, baseline=0.5, fill=True, color="#BDBDBD")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantbench.quant.histogram import Histogram
+from quantbench.quant.histogram import equal_bins
 from quantbench.report.figures import figures
 from quantbench.report.figures.figure import save
 from quantbench.results.load import Results
@@ -13,8 +13,8 @@ from tests.report.figure_checks import boxes
 from tests.report.table_rows import int8, results, row
 
 PAPER = ["figure1_mapping", "figure4_fake_quantization", "figure7_gelu_swish"]
-HISTOGRAM = Histogram(np.array([100, 10, 1, 1]), 1.0, 0.0, 3.5)
-TAIL = Histogram(np.array([100_000, 0, 0, 1]), 1.0, 0.0, 3.5)
+HISTOGRAM = equal_bins(np.array([100, 10, 1, 1]), 1.0, 0.0, 3.5)
+TAIL = equal_bins(np.array([100_000, 0, 0, 1]), 1.0, 0.0, 3.5)
 
 
 def names(found: Results) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.patches import StepPatch
 
-from quantbench.quant.histogram import Histogram, HistogramCounter
+from quantbench.quant.histogram import Histogram, HistogramCounter, equal_bins
 from quantbench.report.figures.figure import Figure
 from quantbench.report.figures.histogram import SLOT, calibrated_ranges, choose_site, histogram_figure, spread
 from tests.report.figure_checks import assert_readable, line
@@ -34,7 +34,7 @@ HARD = {
     "spike in the first bin": counted(torch.zeros(900_000), normal(100_000)),
     "max far beyond 99.9 %": counted(normal(1_000_000), torch.tensor([20.0, 30.0, -66.0])),
     "zeros": counted(torch.zeros(1000)),
-    "one bin": Histogram(np.array([7]), 2.0, 0.5, 1.5),
+    "one bin": equal_bins(np.array([7]), 2.0, 0.5, 1.5),
     "one tiny value": counted(torch.full((1000,), 3.3e-5)),
     "all ranges at the right": counted(torch.rand(100_000, generator=torch.Generator().manual_seed(0))),
     "large": counted(normal(1000) * 123456),
@@ -75,7 +75,7 @@ def test_each_range_has_its_line_and_its_label() -> None:
 
 
 def test_counts_are_those_of_the_histogram() -> None:
-    figure = histogram_figure(Histogram(np.array([5, 0, 3, 1, 0, 0]), 0.5, -1.9, 1.0), {"max": 1.9}, "a.input", "mine")
+    figure = histogram_figure(equal_bins(np.array([5, 0, 3, 1, 0, 0]), 0.5, -1.9, 1.0), {"max": 1.9}, "a.input", "mine")
     (bars,) = figure.drawing.axes[0].patches
     heights, edges, baseline = bars.get_data()
     assert heights.tolist() == [5, 0, 3, 1]  # nothing beyond the largest value
@@ -96,7 +96,7 @@ def test_bits_and_network_are_named() -> None:
 def test_ranges_are_those_of_the_calibrators() -> None:
     # 10,005 values: 6 in the first bin of width 1, then one in each. 99.9 % are 9994.995: reached in bin 9989, and the
     # percentile is its left edge.
-    histogram = Histogram(np.array([6] + [1] * 9999), 1.0, 0.0, 9999.5)
+    histogram = equal_bins(np.array([6] + [1] * 9999), 1.0, 0.0, 9999.5)
     ranges = calibrated_ranges(histogram)
     assert list(ranges) == NAMES
     assert (ranges["max"], ranges["99.9"], ranges["99.99"]) == (9999.5, 9989.0, 9998.0)
@@ -110,7 +110,7 @@ def test_ranges_are_those_of_the_calibrators() -> None:
 def test_chooses_the_site_that_reaches_farthest_beyond_its_9999_percentile() -> None:
     flat, tail = np.ones(100, np.int64), np.zeros(100, np.int64)
     tail[:10], tail[-1] = 10_000, 1
-    histograms = {"flat": Histogram(flat, 1.0, 0, 99.5), "tail": Histogram(tail, 1.0, 0, 99.5)}
+    histograms = {"flat": equal_bins(flat, 1.0, 0, 99.5), "tail": equal_bins(tail, 1.0, 0, 99.5)}
     assert choose_site(histograms) == "tail"
     assert choose_site({"first": histograms["tail"], **histograms}) == "first"
 
