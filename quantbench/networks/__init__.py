@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +54,11 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     options = {str(key): value for key, value in config.items() if key not in ("labels", lookup.SHA256)}
     module, _ = lookup.path_of(__name__, "load", config, named="family")
     source = lookup.source_of(module)
-    if source is not None and "\ndef identity(" in source.read_text(encoding="utf-8"):
-        options = dict(import_module(module).identity(options))
+    if source is not None and "\ndef identity(" in source.read_text(encoding="utf-8", errors="replace"):
+        options = dict(lookup.imported(module).identity(options))
     found = [options.pop(lookup.SHA256)] if lookup.SHA256 in options else []
     if source is not None and lookup.TARGET in config:
-        found.append(content_sha256(source))
+        found.append(content_sha256(*lookup.sources_of(module)))
     weights = options.get("weights")
     if weights == "shipped":
         found.append(shipped(str(options.get("arch") or options["name"]))[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -161,6 +162,8 @@ def activation_ranges(
             raise QuantizationError(f"site {site.name} was not reached by any calibration sample")
         histogram = histograms[site.name]
         alpha = calibrator(histogram, scheme.activation_bits)
+        if not isinstance(alpha, int | float) or not 0 <= alpha < math.inf:
+            raise QuantizationError(f"site {site.name}: the calibrator gave {alpha!r}, which is no range")
         if scheme.mapping == "scale":
             ranges[site.name] = _symmetric(torch.tensor(alpha, dtype=torch.float32))
         else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import json
 import time
 import traceback
 from collections.abc import Mapping
@@ -106,6 +108,8 @@ def _measure(cell: Cell, row: Row) -> Record:
             known = [*layers, *quantized.layers]
             quantized = replace(quantized, mappings=SiteMappings(quantized.mappings, known, bench.scheme))
         seconds_decide = time.perf_counter() - began
+        _check(quantized, cell)
+        quantized.module.eval()
 
         began = time.perf_counter()
         backend = backends.find(cell.backend)(quantized, bench.example, **lookup.options_of(cell.backend))
@@ -129,7 +133,7 @@ def _measure(cell: Cell, row: Row) -> Record:
         seconds=round(time.perf_counter() - began_cell, 3),
         peak_memory_mb=round(peak_memory_mb(cell.device), 1),
     )
-    seen = bench.histograms()
+    seen = calibration.result if calibration else {}
     details = {
         **_details(cell, reference, prepared, layers, quantized),
         "engine": {"name": execution.engine, "int8_layers": execution.int8_layers},
@@ -144,10 +148,21 @@ def _measure(cell: Cell, row: Row) -> Record:
     return Record(row, details, samples, seen)
 
 
+def _check(quantized: Any, cell: Cell) -> None:
+    """Refuse what a method of anybody's gave back where it is not what a record can hold. Raises UserError."""
+    what = f"method={cell.method['name']}"
+    if not isinstance(quantized, Quantized):
+        raise UserError(f"{what} gave {type(quantized).__name__}: it must give a Quantized (methods/method.py)")
+    try:
+        json.dumps(quantized.notes)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{what}: its notes must be plain numbers, texts, lists and dicts: {error}") from error
+
+
 def _bench(cell: Cell, reference: Reference, prepared: Prepared, calibration: Calibration | None) -> Bench:
     """What the method gets: its own copy of the network, so that no cell sees what another's method did."""
     module = copied(prepared.module)
-    example = tuple(tensor.to(cell.device) for tensor in reference.network.example)
+    example = tuple(tensor.to(cell.device, copy=True) for tensor in reference.network.example)
 
     def layers() -> list[Layer]:
         found = find_layers(module, *example, residual_adds=cell.residual_adds)
@@ -165,7 +180,7 @@ def _bench(cell: Cell, reference: Reference, prepared: Prepared, calibration: Ca
         ),
         calibrate=calibrator(cell.calib),
         layers=layers,
-        histograms=lambda: calibration.result if calibration else {},
+        histograms=lambda: copy.copy(calibration.result) if calibration else {},
         calibration=lambda: reference.calibration.batches(cell.batch_size, cell.device, "calibration", padded=False),
     )
 

@@ -6,6 +6,7 @@ calibrator, bit width and granularity, today and tomorrow, needs no further floa
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -106,6 +107,7 @@ def _load(shared: str) -> Reference:
     decisive = {
         "model": parts["model"],
         "weights": network.weights,
+        "state": _digest(network.module),
         "preprocessing": network.preprocessing,
         "task": {name: value for name, value in parts["task"].items() if name != "calibration_samples"},
         "batch_size": parts["batch_size"],
@@ -123,6 +125,15 @@ def _load(shared: str) -> Reference:
     )
 
 
+def _digest(module: nn.Module) -> str:
+    """The sha256 of all parameters and buffers: what a loader of anybody's reads is in no key otherwise."""
+    digest = hashlib.sha256()
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 @lru_cache(maxsize=2)
 def prepare(reference: Reference, fold_bn: bool, residual_adds: bool, gelu_bound: float | None) -> Prepared:
     """Fold batch normalization, if asked, and find the layers; needs no data.
@@ -136,7 +147,10 @@ def prepare(reference: Reference, fold_bn: bool, residual_adds: bool, gelu_bound
     if fold_bn:
         module, folded = fold_batch_norm(module, *example, more=_one_by_one(reference, _LOOKED_AT))
     with clip_gelu(module, gelu_bound):
-        return Prepared(module, find_layers(module, *example, residual_adds=residual_adds), folded)
+        layers = find_layers(module, *example, residual_adds=residual_adds)
+    if not layers:
+        raise UserError("the network has no convolution, linear layer or matrix product: there is nothing to quantize")
+    return Prepared(module, layers, folded)
 
 
 def _one_by_one(reference: Reference, count: int) -> Iterator[tuple[Tensor, ...]]:
@@ -198,7 +212,10 @@ def _histograms(
     found = unpacked(str(arrays["layers"]), unpack(arrays), module, prepared.layers) if kept else None
     if found is None and kept:  # a weight that is computed cannot be had otherwise
         arrays, kept = make(), False
-    return Pass(found or ran[-1], float(arrays["seconds"]), kept)
+    for histogram in (result := found or ran[-1]).values():  # shared by all cells, and by methods of anybody's
+        histogram.counts.setflags(write=False)
+        histogram.edges.setflags(write=False)
+    return Pass(result, float(arrays["seconds"]), kept)
 
 
 def _first_or_kept(cached: _lru_cache_wrapper[Pass[T]], *arguments: Any) -> Pass[T]:

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from quantbench.results.record import spelled
-from quantbench.sweep.groups import find_groups, load_yaml
+from quantbench.sweep.groups import CONFIG_NAME, find_groups, load_yaml
 
 # Where a run writes and what it does with what is there: no part of a cell.
 LEFT_OUT = ("results_dir", "force", "retry", "reuse", "threads")
@@ -27,6 +27,8 @@ def command() -> str:
     hydra = HydraConfig.get()
     folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
     words = [word for folder in folders for word in ("--config-dir", folder)]
+    words += [] if hydra.job.config_name == CONFIG_NAME else ["--config-name", str(hydra.job.config_name)]
+    words += [text for text in hydra.overrides.hydra if text.startswith("hydra.searchpath=")]
     words += [text for text in hydra.overrides.task if text.partition("=")[0].lstrip("+") not in LEFT_OUT]
     mode = ["hydra.mode=RUN"] if hydra.runtime.choices.get("experiment") else []
     return shlex.join(["quantbench", "run", *words, *mode])

@@ -66,8 +66,13 @@ def read_request(arguments: argparse.Namespace) -> Request:
     overrides = [_parse_override(text) for text in arguments.overrides]
     multirun = bool(arguments.multirun) or _asks_for_sweep(overrides, folders)
     swept = next((override.input_line for override in overrides if override.is_sweep_override()), None)
-    if swept and not multirun:
+    chosen = next((override for override in overrides if override.key_or_group == "experiment"), None)
+    if swept and not multirun and chosen is None:  # an experiment may ask for it by way of another: Hydra says
         raise UserError(f"{swept} is a sweep: {'give one value' if arguments.cfg or arguments.info else 'add -m'}")
+    for override in (o for o in overrides if not (o.is_sweep_override() or o.is_delete())):
+        group, value = override.key_or_group, override.value()
+        if group in defaults() and not isinstance(value, str | list):  # YAML reads 18 and null as no text
+            raise UserError(f"no {group} {value}: {nearest(str(value), find_groups([*folders, conf_folder()])[group])}")
     folder = next((o for o in overrides if o.key_or_group == "results_dir"), None)
     if folder is not None and folder.is_sweep_override():
         raise UserError("results_dir must be the same for all jobs of a sweep: run the sweeps one by one")
@@ -79,7 +84,8 @@ def _for_jobs(override: Override) -> str:
     group, dot, _ = override.key_or_group.partition(".")
     plain = not (override.is_sweep_override() or override.is_delete())
     if dot and plain and group in defaults():
-        return f"{override.get_key_element()}=choice({override.get_value_element_as_str()})"
+        value = override.get_value_element_as_str() or "''"
+        return f"{override.get_key_element()}=choice({value})"
     return override.input_line or ""
 
 
@@ -196,7 +202,9 @@ def explained(overrides: Sequence[str], folders: Sequence[Path]) -> Iterator[Non
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         groups = find_groups([*folders, conf_folder()])
         parsed = [_parse_override(text) for text in overrides]
-        found = _unknown_choice(parsed, groups) or _unknown_key(error, parsed, groups) or _missing_launcher(parsed)
+        found = (
+            _unknown_choice(error, parsed, groups) or _unknown_key(error, parsed, groups) or _missing_launcher(parsed)
+        )
         raise found or UserError(_in_short(error)) from error
 
 
@@ -216,11 +224,17 @@ def _chosen(override: Override) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
-def _unknown_choice(overrides: Sequence[Override], groups: Mapping[str, Mapping[str, Path]]) -> UserError | None:
+def _unknown_choice(
+    error: BaseException, overrides: Sequence[Override], groups: Mapping[str, Mapping[str, Path]]
+) -> UserError | None:
+    from hydra.errors import MissingConfigException
+
+    if not isinstance(error, MissingConfigException):
+        return None
     for override in overrides:
         if choices := groups.get(override.key_or_group):
             for choice in _chosen(override):
-                if choice not in (*choices, "None") and not override.is_delete():
+                if f"{override.key_or_group}/{choice}" in str(error) and choice not in choices:
                     return UserError(f"no {override.key_or_group} {choice}: {nearest(choice, choices)}")
     return None
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from quantbench.errors import UserError, in_one_line
+
 CONFIG_NAME = "config"
 _HEAD = 4096  # letters of a file that may hold its description
 
@@ -50,10 +52,13 @@ def describe(file: Path) -> str:
 
 
 def load_yaml(file: Path) -> dict[str, Any]:
-    """The content of a file of configuration."""
+    """The content of a file of configuration. Raises UserError."""
     import yaml
 
-    loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
+    try:
+        loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {in_one_line(error)}") from error
     return loaded if isinstance(loaded, dict) else {}
 
 

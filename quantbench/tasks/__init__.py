@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +51,11 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
         options["path"] = str(named if named.is_dir() else path)
     module, _ = lookup.path_of(__name__, "load", config, _named(config))
     source = lookup.source_of(module)
-    if source is not None and "\ndef identity(" in source.read_text(encoding="utf-8"):
-        options = dict(import_module(module).identity(options))
+    if source is not None and "\ndef identity(" in source.read_text(encoding="utf-8", errors="replace"):
+        options = dict(lookup.imported(module).identity(options))
     found = [options.pop(lookup.SHA256)] if lookup.SHA256 in options else []
     if source is not None and lookup.TARGET in config:
-        found.append(content_sha256(source))
+        found.append(content_sha256(*lookup.sources_of(module)))
     if len(found) > 1:
         found = [hashlib.sha256("+".join(found).encode()).hexdigest()]
     return {**options, lookup.SHA256: found[0]} if found else options

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from quantbench.cli import main as cli
+from quantbench.run import reference
 
 SMALL = ("task=synthetic", "model.weights=random", "limit=4", "task.calibration_samples=4")
 
@@ -96,6 +98,8 @@ def quantize(bench, factor: float = 1.0):
     with torch.no_grad():  # the copy is the method's own: the next cell must not see this
         for parameter in bench.module.parameters():
             parameter.mul_(factor)
+    bench.histograms().clear()
+    bench.example[0].fill_(float("nan"))
     found = ptq.quantize(bench)
     return Quantized(found.module, found.layers, found.ranges, found.mappings, {"factor": factor})
 """
@@ -157,6 +161,79 @@ def test_an_edited_file_is_another_cell(run):
     _, after = run("--config-dir", "mine", "calib=scaled", *SMALL)
     assert (len(before), len(after)) == (1, 2)
     assert len({row["sqnr_db"] for row in after}) == 2
+
+
+NOTED = """
+import numpy as np
+from quantbench.methods import ptq
+from quantbench.methods.method import Quantized
+
+def notes(bench):
+    found = ptq.quantize(bench)
+    return Quantized(found.module, found.layers, found.ranges, found.mappings, {"x": np.ones(2)})
+
+def nothing(bench):
+    return None
+
+def writes(bench):
+    for histogram in bench.histograms().values():
+        histogram.counts[:] = 1
+    return ptq.quantize(bench)
+"""
+
+
+def test_a_method_that_gives_nonsense_fails_its_own_cell_only(run):
+    write("mine/odd_methods.py", NOTED)
+    for name in ("notes", "nothing", "writes"):
+        write(f"mine/method/{name}.yaml", f"# Odd\nname: {name}\n_target_: odd_methods.{name}\n")
+    code, rows = run("-m", "--config-dir", "mine", *SMALL, "method=notes,nothing,writes,ptq")
+    assert code in (1, 2)
+    found = {row["method"]: row["status"] == "ok" for row in rows}
+    assert found == {"notes": False, "nothing": False, "writes": False, "ptq": True}
+
+
+NETWORK = """
+import torch
+from quantbench.networks.network import Network
+
+def load(*, name, weights="random", seed=0):
+    module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
+    module.load_state_dict(torch.load("weights.pt", weights_only=True))
+    return Network(name, module, None, (torch.zeros(1, 4),), "mine", "none")
+"""
+
+
+def test_other_weights_of_ones_own_loader_are_never_held_against_kept_outputs(run):
+    write("mine/own_network.py", NETWORK)
+    write("mine/model/own.yaml", "# Mine\nname: own\n_target_: own_network.load\n")
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+        torch.save(module.state_dict(), "weights.pt")
+        reference.forget()
+        _, rows = run("--config-dir", "mine", "model=own", "force=true", SMALL[0], *SMALL[2:])
+        found.append(float(rows[0]["sqnr_db"]))
+    assert min(found) > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("raise RuntimeError('boom')", "boom"),
+        ("def f(", "SyntaxError"),
+        ("f = 5", "no function"),
+        ("def f(histogram, bits):\n    return histogram.counts[50]", "out of bounds"),
+        ("def f(histogram, bits, *, share):\n    return 1.0", "share"),
+    ],
+)
+def test_a_file_of_ones_own_that_cannot_be_used_is_one_line(run, capsys, text, words):
+    write("mine/broken_calibrator.py", text)
+    write("mine/calib/broken.yaml", "# Broken\nname: broken\n_target_: broken_calibrator.f\n")
+    sys.modules.pop("broken_calibrator", None)
+    assert run("--config-dir", "mine", "calib=broken", *SMALL) == (2, [])
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
 
 
 def test_an_option_that_a_method_does_not_have_is_refused(run, capsys):

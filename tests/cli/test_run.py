@@ -107,6 +107,8 @@ def test_cfg_shows_the_configuration_and_runs_nothing(jobs, capsys):
         (["-m", "--cfg", "job"], "leave out -m"),
         (["-m", "model=glob(nothing*)"], "matches nothing"),
         (["limit"], "cannot read the override limit: write key=value"),
+        (["model=18"], "no model 18: "),
+        (["calib=null"], "no calib None: "),
         (["results_dir=gr\udcf6sse"], "the locale cannot spell it; set PYTHONUTF8=1"),
         (["-m", "results_dir=a,b"], "results_dir must be the same for all jobs"),
         (["--nonsense"], "--nonsense"),
