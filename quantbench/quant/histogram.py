@@ -7,6 +7,7 @@ A bin is a float's exponent and the first 12 bits of its mantissa, 4,096 bins an
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,11 @@ OCTAVE = 1 << MANTISSA  # bins in which the values double
 # Octave e > 0 has |x| from 2^(e - BIAS) on. Octave 0 lies below float32's normal numbers, in bins of equal width.
 BIAS = 127
 OCTAVES = 2047 - 1023 + BIAS  # up to the largest number of float64
-# Values counted at once, and the octaves below a tensor's largest value that are counted in one pass over it: their
-# numbers and counts stay in the processor's cache.
+# Values counted at once: their bins stay in the processor's cache.
 CHUNK = 1 << 19
-SPAN = 32
-FEW = 1 << 14  # values that are faster counted one by one
+# Octaves that one pass over them counts, where none was met yet, and at most.
+SPAN, MOST = 32, 96
+FEW = 1 << 15  # values that are faster counted one by one
 FULL = 2**31 - 1  # values until which no count needs more than 32 bits
 UNSIGNED = 2**31 - 1  # all bits of a float32 but its sign
 LARGEST_BIN = 2**30 - 1  # no bin has a larger number
@@ -133,7 +134,7 @@ class HistogramCounter:
         """Start empty."""
         # A row an octave, in the order in which they were met, and the row of each octave.
         self._counts: NDArray[np.integer] = np.zeros((0, OCTAVE), np.int32)
-        self._rows = np.full(OCTAVES, -1, np.int16)
+        self._rows = np.full(OCTAVES, -1, np.int64)
         self._zeros = self._total = 0
         self._low, self._high = math.inf, -math.inf
 
@@ -170,7 +171,7 @@ class HistogramCounter:
         return from_bins(bins[filled], counts[filled], self._zeros, self._low, self._high)
 
     def _count(self, x: Tensor, largest: float) -> None:
-        """Count in one pass the values of the SPAN octaves up to the largest, then what there is below."""
+        """Count in one pass the octaves that are likely to be there, then in others what is left below."""
         import torch
 
         from quantbench.quant.tensors import flatten_dense
@@ -179,25 +180,21 @@ class HistogramCounter:
         scratch = torch.empty(min(CHUNK, x.numel()), dtype=torch.int32, device=x.device)
         if x.numel() <= FEW:
             return self._take_bins(_bins(flat, scratch).cpu().numpy())
-        top = int(_bins(torch.tensor([largest], dtype=x.dtype), scratch.cpu()[:1])) // OCTAVE
-        first = max(0, top + 1 - SPAN)
-        size = (top + 1 - first) * OCTAVE
-        # How many are below these octaves, in each of their bins, and zero.
-        counts = torch.zeros(size + 2, dtype=torch.int64, device=x.device)
-        below = []
-        for part in torch.split(flat, CHUNK):
-            # 0 becomes the largest integer here, so that no pass of its own tells it from what is below.
-            index = _bins(part, scratch).sub_(1).bitwise_and_(LARGEST_BIN).sub_(first * OCTAVE - 2).clamp_(0, size + 1)
-            found = torch.bincount(index, minlength=size + 2)
-            below.append(found[0].clone())
-            counts += found
-        window = counts.cpu().numpy()
-        self._zeros += int(window[-1])
-        self._take(first, window[1:-1].reshape(-1, OCTAVE))
-        for part, left in zip(torch.split(flat, CHUNK), torch.stack(below).tolist(), strict=True):
-            if left:
-                bins = _bins(part, scratch)
-                self._take_bins(bins[(bins > 0) & (bins < first * OCTAVE)].cpu().numpy())
+        highest = top = int(_bins(torch.tensor([largest], dtype=x.dtype), scratch[:1].cpu())) // OCTAVE
+        parts = list(torch.split(flat, CHUNK))
+        while parts:
+            first = self._first(top)
+            counts, below = _window(parts, scratch, first, top)
+            if top == highest:
+                self._zeros += int(counts[-1])
+            self._take(first, counts[1:-1].reshape(-1, OCTAVE))
+            parts = [part for part, left in zip(parts, below, strict=True) if left]
+            top = first - 1
+
+    def _first(self, top: int) -> int:
+        """The lowest octave to count together with octave `top`: the lowest that was met, or a guess."""
+        met = np.flatnonzero(self._rows[: top + 1] >= 0)
+        return max(0, int(met[0]) if len(met) else top + 1 - SPAN, top + 1 - MOST)
 
     def _take(self, first: int, counts: NDArray[np.int64]) -> None:
         """Add the counts of consecutive octaves, [octaves, 4096]."""
@@ -209,9 +206,10 @@ class HistogramCounter:
         """Add one to the count of each of these bins."""
         filled = bins[bins > 0]
         self._zeros += len(bins) - len(filled)
-        octaves, leading = np.divmod(filled, OCTAVE)
-        self._meet(np.unique(octaves))
-        np.add.at(self._counts.reshape(-1), self._rows[octaves].astype(np.int64) * OCTAVE + leading, 1)
+        octaves = filled >> MANTISSA
+        self._meet(np.flatnonzero(np.bincount(octaves)))
+        moved = (self._rows - np.arange(OCTAVES)) * OCTAVE
+        np.add.at(self._counts.reshape(-1), filled + moved[octaves], self._counts.dtype.type(1))
 
     def _meet(self, octaves: NDArray[np.integer]) -> None:
         """Have a row for each of these octaves."""
@@ -219,6 +217,25 @@ class HistogramCounter:
         if len(new):
             self._rows[new] = len(self._counts) + np.arange(len(new))
             self._counts = np.concatenate([self._counts, np.zeros((len(new), OCTAVE), self._counts.dtype)])
+
+
+def _window(parts: Sequence[Tensor], scratch: Tensor, first: int, top: int) -> tuple[NDArray[np.int64], list[int]]:
+    """One pass over the octaves from `first` to `top`.
+
+    Gives how many values are below them, in each of their bins, and above or 0; and how many of each part are below.
+    """
+    import torch
+
+    size = (top + 1 - first) * OCTAVE
+    counts, below = None, []
+    for part in parts:
+        # 0 becomes the largest number here, so that no pass of its own tells it from what is below.
+        index = _bins(part, scratch).sub_(1).bitwise_and_(LARGEST_BIN).sub_(first * OCTAVE - 2).clamp_(0, size + 1)
+        found = torch.bincount(index, minlength=size + 2)
+        below.append(found[0].clone())
+        counts = found if counts is None else counts.add_(found)
+    assert counts is not None
+    return counts.cpu().numpy(), torch.stack(below).tolist()
 
 
 def _bins(x: Tensor, out: Tensor) -> Tensor:
