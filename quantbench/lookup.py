@@ -27,6 +27,8 @@ def find(room: str, function: str, choice: Mapping[str, Any], named: str = "name
     module, name = path_of(room, function, choice, named)
     try:
         found: Callable[..., Any] = getattr(imported(module), name)
+    except UserError as error:
+        raise UserError(f"{choice.get('name')}: {error}") from error
     except AttributeError as error:
         raise UserError(f"{choice.get('name')}: {module} has no {name}") from error
     if not callable(found):

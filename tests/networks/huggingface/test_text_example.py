@@ -69,17 +69,6 @@ def test_classes_are_those_of_the_configuration(tmp_path):
     assert load(weights="random", architecture=architecture(), head="embedding").outputs is None
 
 
-def test_a_decoder_without_padding_token_says_what_to_set():
-    config = {
-        "model_type": "gpt2", "vocab_size": 60, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64,
-        "bos_token_id": 2, "eos_token_id": 3, "num_labels": 6,
-    }  # fmt: skip
-    network = load(weights="random", architecture=config)
-    network.module(*network.example)
-    with pytest.raises(UserError, match=r"no padding token.*give batch_size=1, or write pad_token_id into its config"):
-        network.module(*(tensor.expand(2, -1) for tensor in network.example))
-
-
 def test_names_that_contradict_each_other_are_refused():
     names = {0: "abbreviation", 1: "entity"}
     for other in ({"abbreviation": 1, "entity": 0}, {"human": 0, "entity": 1}):
