@@ -56,7 +56,7 @@ def test_an_option_that_a_family_does_not_have_names_those_that_it_has():
     [{"family": "jax"}, {"family": None}, {"family": "audio"}, {"_target_": "no_module.load"}, {"_target_": "x"}],
 )
 def test_a_loader_that_is_not_there(choice):
-    with pytest.raises(UserError, match="^x: "):
+    with pytest.raises(UserError, match=r"^x: "):
         networks.load({"name": "x", **choice})
 
 

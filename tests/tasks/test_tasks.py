@@ -46,7 +46,7 @@ def test_an_option_that_a_loader_does_not_have_names_those_that_it_has():
 
 @pytest.mark.parametrize("more", [{}, {"loader": "audio"}, {"_target_": "no.load"}])
 def test_a_loader_that_is_not_there(more):
-    with pytest.raises(UserError, match="^x: "):
+    with pytest.raises(UserError, match=r"^x: "):
         tasks.load({"name": "x", **more})
 
 
