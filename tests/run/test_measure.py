@@ -12,19 +12,11 @@ import torch
 from quantbench import networks, tasks
 from quantbench.backends import simulate as simulate_backend
 from quantbench.errors import Halt
-from quantbench.quant.calibrators import entropy_range
-from quantbench.quant.layers import find_layers
-from quantbench.quant.observe import collect
-from quantbench.quant.scheme import Scheme, decide
-from quantbench.quant.simulate import simulate
 from quantbench.results import store
 from quantbench.results.stats import paired_change
 from quantbench.run import cache, job, reference
 from quantbench.run import measure as runner
-from quantbench.run.inputs import Inputs
-from quantbench.run.predict import predict
 from quantbench.sweep.cell import cell_from_settings
-from tests.quant.helpers import moved
 
 SMALL = ("limit=300", "task.calibration_samples=64")
 MEASURED_ANEW = {"started", "seconds", "seconds_calibrate", "seconds_fp32", "seconds_quantized", "peak_memory_mb"}
@@ -44,16 +36,6 @@ def own_cache(tmp_path_factory):
 @pytest.fixture
 def measure(settings):
     return lambda *overrides: runner.measure(cell_from_settings(settings(*overrides), False))
-
-
-@pytest.fixture(scope="module")
-def resnet20():
-    return networks.load({"name": "resnet20_fashion", "family": "fashion", "weights": "shipped", "seed": 0})
-
-
-@pytest.fixture(scope="module")
-def photos():
-    return tasks.load({"name": "fashion_mnist", "calibration_samples": 128, "seed": 0})
 
 
 def test_a_row_can_be_computed_by_hand_from_the_samples(measure):
@@ -211,37 +193,6 @@ def test_fewer_bits_cost_more(measure):
     noise = [measure(f"weight_bits={b}", f"activation_bits={b}", *SMALL).row.sqnr_db for b in (8, 6, 4, 2)]
     assert noise == sorted(noise, reverse=True)
     assert noise[0] > 20 and noise[-1] < 5
-
-
-def test_neither_batch_size_nor_order_changes_the_statistics(resnet20, photos):
-    samples = list(photos.calibration)
-    plain = collect(resnet20.module, (batch for _, batch in Inputs(resnet20, samples).batches(64, "cpu", "")))
-    for other_samples, size in ((samples, 7), (samples[::-1], 64)):
-        other = collect(
-            resnet20.module, (batch for _, batch in Inputs(resnet20, other_samples).batches(size, "cpu", ""))
-        )
-        for site, histogram in plain.items():
-            # Float sums depend on the batch in their last bits: a value on an edge may change its bin.
-            assert other[site].total == histogram.total
-            assert moved(other[site], histogram) <= 1e-4 * histogram.total, site
-
-
-def test_batch_size_changes_float_answers_never_and_quantized_ones_on_near_ties_only(resnet20, photos):
-    inputs = Inputs(resnet20, photos.evaluation[:1000])
-    histograms = collect(
-        resnet20.module, (batch for _, batch in Inputs(resnet20, photos.calibration).batches(64, "cpu", ""))
-    )
-    layers = find_layers(resnet20.module, *resnet20.example)
-    mappings = decide(layers, histograms, entropy_range, Scheme()).mappings
-    floats = [predict(resnet20.module, inputs, size, "cpu", "") for size in (64, 7)]
-    assert torch.equal(floats[0].argmax(1), floats[1].argmax(1))
-    with simulate(resnet20.module, mappings):
-        quantized = [predict(resnet20.module, inputs, size, "cpu", "") for size in (64, 7)]
-    differs = quantized[0].argmax(1) != quantized[1].argmax(1)
-    assert int(differs.sum()) <= 10  # of 1,000
-    best = quantized[0].topk(2).values
-    margin = (best[:, 0] - best[:, 1]) / quantized[0].std()
-    assert (margin[differs] < 0.2).all()
 
 
 def test_bad_activations_fail_the_cell_and_name_the_site(measure, monkeypatch):
