@@ -34,7 +34,7 @@ def activation_sqnr_db(histogram: Histogram, mapping: Mapping) -> float | None:
     if not mapping.symmetric and histogram.low < 0:
         return None
     centres = torch.from_numpy(np.where(histogram.edges[:-1] > 0, histogram.centres, 0.0))
-    return _sqnr_db(centres.float(), mapping, torch.from_numpy(histogram.counts).double())
+    return _sqnr_db(centres.float(), mapping, torch.tensor(histogram.counts, dtype=torch.float64))
 
 
 def _sqnr_db(values: Tensor, mapping: Mapping, counts: Tensor) -> float | None:
