@@ -134,7 +134,8 @@ def compose_one(arguments: Sequence[str], what: str) -> DictConfig:
     parsed = parse_arguments(arguments)
     request = read_request(parsed)
     if request.multirun:
-        raise UserError(f"{what} shows one network: leave out -m")
+        advice = "leave out -m" if parsed.multirun else "the experiment asks for a sweep; add hydra.mode=RUN"
+        raise UserError(f"{what} shows one network: {advice}")
     with _hydra(request.folders), explained(request.overrides, request.folders):
         return compose(parsed.config_name or CONFIG_NAME, request.overrides)
 
