@@ -23,7 +23,7 @@ class Bench:
     it may change. `example` are the arguments of one forward pass with a batch of one, on the module's device.
     `calibrate(histogram, bits)` is the chosen calibrator. `layers()` finds the layers of `module` as it is when called;
     `histograms()` are those of every activation site of the float network over the calibration samples, empty where
-    activations stay in float; `calibration()` passes over these samples and gives the indices and the arguments of each batch.
+    activations stay in float; `calibration()` passes over these samples and gives indices and arguments of each batch.
     """
 
     module: nn.Module
