@@ -18,7 +18,7 @@ defaults:
 name: mynet
 family: fashion
 arch: resnet20_fashion
-weights: {ROOT / "quantbench" / "weights" / "resnet20_fashion.safetensors"}
+weights: {ROOT / "quantbench" / "networks" / "weights" / "resnet20_fashion.safetensors"}
 """
 
 

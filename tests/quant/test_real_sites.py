@@ -20,7 +20,7 @@ NETWORKS = {
     "resnet20_fashion": (64, 22),
     "efficientnet_lite0": (4, 50),
     "minilm_trec": (64, 62),
-    "jasper_mini": (16, 21),
+    "jasper_mini": (16, 19),
 }
 
 
