@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,10 +72,29 @@ def check_options(function: Callable[..., Any], what: str, options: Mapping[str,
         raise UserError(f"{what}: {error}; {f'its options are {known}' if known else 'it has no options'}") from None
 
 
-def identified(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """The choice, with the sha256 of the Python files that its `_target_` means: an edited file makes another cell."""
-    files = sources_of(path_of("", "", choice)[0]) if TARGET in choice else []
-    return {**choice, SHA256: content_sha256(*files)} if files else dict(choice)
+def identified(
+    choice: Mapping[str, Any], room: str = "", function: str = "", named: str = "name", digests: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The choice, with one sha256 of all the files that it means, so that an edited file makes another cell.
+
+    They are the Python files of its `_target_`, what `identity(options)` of its module in `room` adds, if it has one,
+    and those whose `digests` are given. Nothing is imported for a module without an `identity`.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    options = {str(key): value for key, value in choice.items() if key != SHA256}
+    module, _ = path_of(room, function, choice, named)
+    source = source_of(module) if room or TARGET in choice else None
+    if source is not None and "\ndef identity(" in source.read_text(encoding="utf-8", errors="replace"):
+        options = dict(imported(module).identity(options))
+    found = [options.pop(SHA256)] if SHA256 in options else []
+    if source is not None and TARGET in choice:
+        found.append(content_sha256(*sources_of(module)))
+    found += digests
+    if len(found) > 1:
+        found = [hashlib.sha256("+".join(found).encode()).hexdigest()]
+    return {**options, SHA256: found[0]} if found else options
 
 
 def sources_of(module: str) -> list[Path]:

@@ -7,7 +7,6 @@ be imported before a network is loaded.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,20 +50,11 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     one's own (of the file that it is in), and where the family's own `identity` gives one. Imports no torch for the
     families of this room. Raises UserError if a file cannot be read.
     """
-    options = {str(key): value for key, value in config.items() if key not in ("labels", lookup.SHA256)}
-    module, _ = lookup.path_of(__name__, "load", config, named="family")
-    source = lookup.source_of(module)
-    if source is not None and "\ndef identity(" in source.read_text(encoding="utf-8", errors="replace"):
-        options = dict(lookup.imported(module).identity(options))
-    found = [options.pop(lookup.SHA256)] if lookup.SHA256 in options else []
-    if source is not None and lookup.TARGET in config:
-        found.append(content_sha256(*lookup.sources_of(module)))
-    weights = options.get("weights")
+    options = {str(key): value for key, value in config.items() if key != "labels"}
+    found, weights = list[str](), options.get("weights")
     if weights == "shipped":
         found.append(shipped(str(options.get("arch") or options["name"]))[1])
     elif weights is not None and (path := Path(str(weights)).expanduser()).is_file():
         options["weights"] = str(path.absolute())
         found.append(content_sha256(path))
-    if len(found) > 1:
-        found = [hashlib.sha256("+".join(found).encode()).hexdigest()]
-    return {**options, lookup.SHA256: found[0]} if found else options
+    return lookup.identified(options, __name__, "load", "family", found)

@@ -7,13 +7,11 @@ needs torch to be imported before a task is loaded.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbench import lookup
-from quantbench.assets.content import content_sha256
 
 if TYPE_CHECKING:
     from quantbench.tasks.task import Task
@@ -44,21 +42,12 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     where the loader is a function of one's own (of the file that it is in), or where its own `identity` gives one.
     Raises UserError if a file cannot be read.
     """
-    options = {str(key): value for key, value in config.items() if key not in ("labels", lookup.SHA256)}
+    options = {str(key): value for key, value in config.items() if key != "labels"}
     if options.get("path") is not None:
         path = Path(str(options["path"])).expanduser().absolute()
         named = path / str(options.get(_named(config)))
         options["path"] = str(named if named.is_dir() else path)
-    module, _ = lookup.path_of(__name__, "load", config, _named(config))
-    source = lookup.source_of(module)
-    if source is not None and "\ndef identity(" in source.read_text(encoding="utf-8", errors="replace"):
-        options = dict(lookup.imported(module).identity(options))
-    found = [options.pop(lookup.SHA256)] if lookup.SHA256 in options else []
-    if source is not None and lookup.TARGET in config:
-        found.append(content_sha256(*lookup.sources_of(module)))
-    if len(found) > 1:
-        found = [hashlib.sha256("+".join(found).encode()).hexdigest()]
-    return {**options, lookup.SHA256: found[0]} if found else options
+    return lookup.identified(options, __name__, "load", _named(config))
 
 
 def _named(config: Mapping[str, Any]) -> str:
