@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from quantbench.cli import main as cli
 from quantbench.errors import ran_out
 from quantbench.results import histograms
 from quantbench.results.store import histograms_path
@@ -26,12 +25,6 @@ ERRORS = (
     OSError(12, "Cannot allocate memory"),
 )
 ANEW = ("started", "seconds", "seconds_calibrate", "seconds_fp32", "seconds_quantized", "peak_memory_mb")
-
-
-@pytest.fixture
-def run(folder, monkeypatch):
-    command = faulty.install(folder, monkeypatch)
-    return lambda *overrides: cli.main([*command, *overrides])
 
 
 def rows(results="quantbench-results"):

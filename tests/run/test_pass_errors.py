@@ -8,17 +8,9 @@ import torch
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from quantbench.cli import main as cli
 from tests import faulty
 
 FIGURES = ("fp32", "quantized", "change", "agreement", "sqnr_db", "status")
-
-
-@pytest.fixture
-def run(folder, monkeypatch):
-    """`quantbench run` of the faulty network, as exit code."""
-    command = faulty.install(folder, monkeypatch)
-    return lambda *overrides: cli.main([*command, *overrides])
 
 
 def rows(results="quantbench-results"):
